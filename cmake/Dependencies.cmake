@@ -1,0 +1,28 @@
+# Libraries the engine stands on. Found on the system first; fetched only with -DMSLTX_FETCH=ON.
+find_package(Threads REQUIRED)
+
+find_package(nlohmann_json 3.10 QUIET)
+if(NOT nlohmann_json_FOUND)
+  if(NOT MSLTX_FETCH)
+    message(FATAL_ERROR "nlohmann-json was not found: run script/setup, or configure with -DMSLTX_FETCH=ON")
+  endif()
+  include(FetchContent)
+  FetchContent_Declare(nlohmann_json
+    URL https://github.com/nlohmann/json/releases/download/v3.11.3/json.tar.xz)
+  FetchContent_MakeAvailable(nlohmann_json)
+endif()
+
+# The cpu backend needs both oneDNN (matrix products) and Highway (SIMD). Without them the build has
+# the reference backend only.
+set(MSLTX_HAS_CPU_BACKEND OFF)
+if(NOT MSLTX_CPU_BACKEND STREQUAL "OFF")
+  find_package(dnnl QUIET)
+  find_package(hwy QUIET)
+  find_package(OpenMP QUIET COMPONENTS CXX)
+  if(dnnl_FOUND AND hwy_FOUND AND OpenMP_CXX_FOUND)
+    set(MSLTX_HAS_CPU_BACKEND ON)
+  elseif(MSLTX_CPU_BACKEND STREQUAL "ON")
+    message(FATAL_ERROR "MSLTX_CPU_BACKEND=ON needs oneDNN, Highway and OpenMP: run script/setup")
+  endif()
+endif()
+message(STATUS "msltx: cpu backend (oneDNN ${dnnl_VERSION}, Highway ${hwy_VERSION}): ${MSLTX_HAS_CPU_BACKEND}")

@@ -1,0 +1,9 @@
+# msltx_warnings(target): the warnings every target of ours is held to; sanitizers where asked for.
+function(msltx_warnings target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow
+    $<$<BOOL:${MSLTX_WERROR}>:-Werror>)
+  if(MSLTX_SANITIZE)
+    target_compile_options(${target} PUBLIC -fsanitize=${MSLTX_SANITIZE} -fno-omit-frame-pointer -g)
+    target_link_options(${target} PUBLIC -fsanitize=${MSLTX_SANITIZE})
+  endif()
+endfunction()

@@ -1,0 +1,176 @@
+#include "msltx/base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "msltx/base/error.h"
+
+namespace msltx {
+namespace {
+
+namespace fs = std::filesystem;
+
+void flush_path(const Path& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw FileError(system_error_message("open", path.string()));
+  const int rc = fsync(fd);
+  close(fd);
+  if (rc != 0) throw FileError(system_error_message("flush", path.string()));
+}
+
+Path parent_of(const Path& path) {
+  const Path parent = path.parent_path();
+  return parent.empty() ? Path(".") : parent;
+}
+
+Path temporary_name(const Path& path) {
+  Path name = path;
+  name += concat(".tmp-", getpid());
+  return name;
+}
+
+}  // namespace
+
+std::string read_file(const Path& path) {
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  if (!file) throw FileError(system_error_message("open", path.string()));
+  std::string text;
+  char block[1 << 16];
+  size_t n = 0;
+  while ((n = std::fread(block, 1, sizeof block, file)) > 0) text.append(block, n);
+  const bool failed = std::ferror(file) != 0;
+  const std::string why = failed ? system_error_message("read", path.string()) : "";
+  std::fclose(file);
+  if (failed) throw FileError(why);
+  return text;
+}
+
+AtomicFile::AtomicFile(Path path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
+  file_ = std::fopen(temporary_.c_str(), "wb");
+  if (!file_) throw FileError(system_error_message("write", path_.string()));
+}
+
+AtomicFile::~AtomicFile() {
+  if (!file_) return;
+  std::fclose(file_);
+  std::error_code ignored;
+  fs::remove(temporary_, ignored);
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  if (std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size()) {
+    throw FileError(system_error_message("write", path_.string()));
+  }
+}
+
+void AtomicFile::seek(int64_t offset) {
+  if (fseeko(file_, static_cast<off_t>(offset), SEEK_SET) != 0) {
+    throw FileError(system_error_message("seek in", path_.string()));
+  }
+}
+
+void AtomicFile::commit() {
+  if (std::fflush(file_) != 0 || fsync(fileno(file_)) != 0) {
+    throw FileError(system_error_message("write", path_.string()));
+  }
+  std::FILE* file = std::exchange(file_, nullptr);
+  if (std::fclose(file) != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const std::string why = system_error_message("write", path_.string());
+    std::error_code ignored;
+    fs::remove(temporary_, ignored);
+    throw FileError(why);
+  }
+  flush_path(parent_of(path_));
+}
+
+void write_file(const Path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+AtomicFolder::AtomicFolder(Path path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
+  std::error_code error;
+  if (fs::exists(path_, error)) throw FileError(concat(path_.string(), " exists already"));
+  fs::remove_all(temporary_, error);
+  fs::create_directories(temporary_, error);
+  if (error) {
+    throw FileError(concat("cannot create ", path_.string(), ": ", error.message()));
+  }
+}
+
+AtomicFolder::~AtomicFolder() {
+  if (committed_) return;
+  std::error_code ignored;
+  fs::remove_all(temporary_, ignored);
+}
+
+void AtomicFolder::commit() {
+  for (const auto& entry : fs::recursive_directory_iterator(temporary_)) {
+    if (!entry.is_symlink()) flush_path(entry.path());
+  }
+  flush_path(temporary_);
+  std::error_code error;
+  fs::rename(temporary_, path_, error);
+  if (error) throw FileError(concat("cannot create ", path_.string(), ": ", error.message()));
+  committed_ = true;
+  flush_path(parent_of(path_));
+}
+
+void replace_symlink(const Path& link, const Path& target) {
+  const Path temporary = temporary_name(link);
+  std::error_code error;
+  fs::remove(temporary, error);
+  fs::create_symlink(target, temporary, error);
+  if (!error) fs::rename(temporary, link, error);
+  if (error) throw FileError(concat("cannot link ", link.string(), ": ", error.message()));
+  flush_path(parent_of(link));
+}
+
+MappedFile::MappedFile(const Path& path) : path_(path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw FileError(system_error_message("open", path.string()));
+  struct stat info {};
+  if (fstat(fd, &info) != 0) {
+    const std::string why = system_error_message("read", path.string());
+    close(fd);
+    throw FileError(why);
+  }
+  if (!S_ISREG(info.st_mode)) {
+    close(fd);
+    throw FileError(concat("cannot read ", path.string(), ": not a regular file"));
+  }
+  size_ = static_cast<size_t>(info.st_size);
+  if (size_ > 0) {
+    void* p = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED) {
+      const std::string why = system_error_message("map", path.string());
+      close(fd);
+      throw FileError(why);
+    }
+    data_ = static_cast<const std::byte*>(p);
+  }
+  close(fd);
+}
+
+MappedFile::~MappedFile() {
+  if (data_) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+}  // namespace msltx

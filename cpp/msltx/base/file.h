@@ -1,0 +1,81 @@
+// Files: whole reads, read-only mappings, and writes that either happen completely or not at all.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace msltx {
+
+using Path = std::filesystem::path;
+
+std::string read_file(const Path& path);
+
+// Writes PATH.tmp-PID, flushes it, then renames it over PATH and flushes the folder. Without commit()
+// the temporary file is removed and PATH stays as it was.
+class AtomicFile {
+ public:
+  explicit AtomicFile(Path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(const void* data, int64_t size) {
+    write(std::span(static_cast<const std::byte*>(data), static_cast<size_t>(size)));
+  }
+  void write(std::string_view text) { write(text.data(), static_cast<int64_t>(text.size())); }
+  // Back to `offset` bytes from the start: for a header whose counts are known only at the end.
+  void seek(int64_t offset);
+  void commit();
+
+ private:
+  Path path_, temporary_;
+  std::FILE* file_ = nullptr;
+};
+
+void write_file(const Path& path, std::string_view text);  // through AtomicFile
+
+// A folder that appears under its final name whole or not at all: fill path(), then commit(). The
+// folder must not exist yet. Files in it are flushed by commit().
+class AtomicFolder {
+ public:
+  explicit AtomicFolder(Path path);
+  ~AtomicFolder();
+  AtomicFolder(const AtomicFolder&) = delete;
+  AtomicFolder& operator=(const AtomicFolder&) = delete;
+
+  const Path& path() const { return temporary_; }
+  void commit();
+
+ private:
+  Path path_, temporary_;
+  bool committed_ = false;
+};
+
+// Points the symbolic link LINK at TARGET (relative to the link's folder), replacing it by rename.
+void replace_symlink(const Path& link, const Path& target);
+
+// A file mapped read-only. Empty files map to an empty span.
+class MappedFile {
+ public:
+  MappedFile() = default;
+  explicit MappedFile(const Path& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const Path& path() const { return path_; }
+
+ private:
+  Path path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace msltx
