@@ -1,0 +1,10 @@
+// The extension module msltx._core. Users see its contents through the msltx package.
+#include <pybind11/pybind11.h>
+
+#include "bindings/register.h"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The msltx engine.";
+  m.attr("__version__") = MSLTX_VERSION;
+  msltx::bindings::register_base(m);
+}

@@ -1,0 +1,10 @@
+// What each room adds to msltx._core.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace msltx::bindings {
+
+void register_base(pybind11::module_& m);
+
+}  // namespace msltx::bindings

@@ -1,0 +1,60 @@
+"""msltx: train a tokenizer, train a GPT, generate text, look at every number on the way.
+
+The C++ engine is the extension module ``msltx._core``. Everything but errors and thread settings is
+loaded on first use, so that ``import msltx`` stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+try:
+    from msltx._core import (
+        BusyError,
+        Error,
+        FileError,
+        InvalidValueError,
+        MemoryLimitError,
+        __version__,
+        get_num_threads,
+        set_num_threads,
+    )
+except ModuleNotFoundError as error:
+    if error.name != "msltx._core":
+        raise
+    raise ImportError(
+        "msltx has no compiled engine (msltx._core) for this Python; build it with script/setup "
+        "in the checkout, or with: pip install .",
+        name="msltx._core",
+    ) from error
+
+__all__ = [
+    "BusyError",
+    "Error",
+    "FileError",
+    "InvalidValueError",
+    "MemoryLimitError",
+    "__version__",
+    "get_num_threads",
+    "set_num_threads",
+]
+
+# Public name -> module that has it; None when the name is that module. Each is also imported above
+# under `if TYPE_CHECKING:`, for editors and type checkers, and stands in __all__.
+_LAZY: dict[str, str | None] = {}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'msltx' has no attribute {name!r}")
+    home = _LAZY[name]
+    if home is None:
+        return importlib.import_module(f"msltx.{name}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
