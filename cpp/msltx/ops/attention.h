@@ -1,0 +1,200 @@
+// Attention: its parts one by one, and fused without a T x S matrix. q, k, v and their gradients
+// may be strided views, such as of a fused qkv projection. Scores are scaled by `scale`, or 1 /
+// sqrt(hs) where it is 0. Causal: query t of T sees the keys up to t + S - T.
+#pragma once
+
+#include "msltx/ops/op.h"
+
+namespace msltx::ops {
+
+struct SplitHeadsForward {
+  static constexpr std::string_view name = "split_heads_forward";
+  static constexpr std::string_view summary = "out[b, h, t, i] = x[b, t, h hs + i]";
+  Tensor out, x;
+  int64_t num_heads = 0;
+
+  template <class V>
+  static void visit(V& v) {
+    v.writes("out", &SplitHeadsForward::out, "B nh T hs");
+    v.reads("x", &SplitHeadsForward::x, "B T nh*hs");
+    v.attribute("num_heads", &SplitHeadsForward::num_heads, "nh").sets_axis("nh");
+  }
+  double flops() const { return 0; }
+};
+
+struct SplitHeadsBackward {
+  static constexpr std::string_view name = "split_heads_backward";
+  static constexpr std::string_view summary = "d_x[b, t, h hs + i] = d_out[b, h, t, i]";
+  Tensor d_x, d_out;
+
+  template <class V>
+  static void visit(V& v) {
+    v.writes("d_x", &SplitHeadsBackward::d_x, "B T nh*hs");
+    v.reads("d_out", &SplitHeadsBackward::d_out, "B nh T hs");
+  }
+  double flops() const { return 0; }
+};
+
+struct MergeHeadsForward {
+  static constexpr std::string_view name = "merge_heads_forward";
+  static constexpr std::string_view summary = "out[b, t, h hs + i] = x[b, h, t, i]";
+  Tensor out, x;
+
+  template <class V>
+  static void visit(V& v) {
+    v.writes("out", &MergeHeadsForward::out, "B T nh*hs");
+    v.reads("x", &MergeHeadsForward::x, "B nh T hs");
+  }
+  double flops() const { return 0; }
+};
+
+struct MergeHeadsBackward {
+  static constexpr std::string_view name = "merge_heads_backward";
+  static constexpr std::string_view summary = "d_x[b, h, t, i] = d_out[b, t, h hs + i]";
+  Tensor d_x, d_out;
+  int64_t num_heads = 0;
+
+  template <class V>
+  static void visit(V& v) {
+    v.writes("d_x", &MergeHeadsBackward::d_x, "B nh T hs");
+    v.reads("d_out", &MergeHeadsBackward::d_out, "B T nh*hs");
+    v.attribute("num_heads", &MergeHeadsBackward::num_heads, "nh").sets_axis("nh");
+  }
+  double flops() const { return 0; }
+};
+
+struct AttentionScoresForward {
+  static constexpr std::string_view name = "attention_scores_forward";
+  static constexpr std::string_view summary = "out = scale q k^T, masked entries -inf";
+  Tensor out, q, k;
+  float scale = 0;
+  bool causal = true;
+
+  template <class V>
+  static void visit(V& v) {
+    v.writes("out", &AttentionScoresForward::out, "B nh T S");
+    v.reads("q", &AttentionScoresForward::q, "B nh T hs");
+    v.reads("k", &AttentionScoresForward::k, "B nkv S hs");
+    v.attribute("scale", &AttentionScoresForward::scale, "0: 1 / sqrt(hs)");
+    v.attribute("causal", &AttentionScoresForward::causal, "mask the keys after the query");
+  }
+  double flops() const {
+    return 2.0 * static_cast<double>(out.size()) * static_cast<double>(q.dim(3));
+  }
+};
+
+struct AttentionScoresBackward {
+  static constexpr std::string_view name = "attention_scores_backward";
+  static constexpr std::string_view summary =
+      "d_q = scale d_out k, d_k = scale d_out^T q, masked entries left out";
+  Tensor d_q, d_k, d_out, q, k;
+  float scale = 0;
+  bool causal = true;
+
+  template <class V>
+  static void visit(V& v) {
+    v.writes("d_q", &AttentionScoresBackward::d_q, "B nh T hs");
+    v.writes("d_k", &AttentionScoresBackward::d_k, "B nkv S hs");
+    v.reads("d_out", &AttentionScoresBackward::d_out, "B nh T S");
+    v.reads("q", &AttentionScoresBackward::q, "B nh T hs");
+    v.reads("k", &AttentionScoresBackward::k, "B nkv S hs");
+    v.attribute("scale", &AttentionScoresBackward::scale, "0: 1 / sqrt(hs)");
+    v.attribute("causal", &AttentionScoresBackward::causal, "mask the keys after the query");
+  }
+  double flops() const {
+    return 4.0 * static_cast<double>(d_out.size()) * static_cast<double>(q.dim(3));
+  }
+};
+
+struct AttentionMixForward {
+  static constexpr std::string_view name = "attention_mix_forward";
+  static constexpr std::string_view summary = "out = probabilities v";
+  Tensor out, probabilities, v;
+
+  template <class V>
+  static void visit(V& visitor) {
+    visitor.writes("out", &AttentionMixForward::out, "B nh T hs");
+    visitor.reads("probabilities", &AttentionMixForward::probabilities, "B nh T S");
+    visitor.reads("v", &AttentionMixForward::v, "B nkv S hs");
+  }
+  double flops() const {
+    return 2.0 * static_cast<double>(probabilities.size()) * static_cast<double>(v.dim(3));
+  }
+};
+
+struct AttentionMixBackward {
+  static constexpr std::string_view name = "attention_mix_backward";
+  static constexpr std::string_view summary =
+      "d_probabilities = d_out v^T, d_v = probabilities^T d_out";
+  Tensor d_probabilities, d_v, d_out, probabilities, v;
+
+  template <class V>
+  static void visit(V& visitor) {
+    visitor.writes("d_probabilities", &AttentionMixBackward::d_probabilities, "B nh T S");
+    visitor.writes("d_v", &AttentionMixBackward::d_v, "B nkv S hs");
+    visitor.reads("d_out", &AttentionMixBackward::d_out, "B nh T hs");
+    visitor.reads("probabilities", &AttentionMixBackward::probabilities, "B nh T S");
+    visitor.reads("v", &AttentionMixBackward::v, "B nkv S hs");
+  }
+  double flops() const {
+    return 4.0 * static_cast<double>(probabilities.size()) * static_cast<double>(v.dim(3));
+  }
+};
+
+// Operations of fused attention, counted whole (masked pairs included) so that shares of peak
+// compare.
+inline double attention_flops(const Tensor& q, const Tensor& k, int products) {
+  return 2.0 * products * static_cast<double>(q.size()) * static_cast<double>(k.dim(2));
+}
+
+struct FlashAttentionForward {
+  static constexpr std::string_view name = "flash_attention_forward";
+  static constexpr std::string_view summary =
+      "out = softmax(scale q k^T) v, tile by tile; lse = log of each row's sum of exponentials";
+  Tensor out, lse, q, k, v;
+  float scale = 0;
+  bool causal = true;
+
+  template <class V>
+  static void visit(V& visitor) {
+    visitor.writes("out", &FlashAttentionForward::out, "B nh T hs",
+                   "a row with no key gives zeros");
+    visitor.writes("lse", &FlashAttentionForward::lse, "B nh T", "-inf where a row has no key")
+        .float32()
+        .optional();
+    visitor.reads("q", &FlashAttentionForward::q, "B nh T hs");
+    visitor.reads("k", &FlashAttentionForward::k, "B nkv S hs");
+    visitor.reads("v", &FlashAttentionForward::v, "B nkv S hs");
+    visitor.attribute("scale", &FlashAttentionForward::scale, "0: 1 / sqrt(hs)");
+    visitor.attribute("causal", &FlashAttentionForward::causal, "mask the keys after the query");
+  }
+  double flops() const { return attention_flops(q, k, 2); }
+};
+
+struct FlashAttentionBackward {
+  static constexpr std::string_view name = "flash_attention_backward";
+  static constexpr std::string_view summary =
+      "with p = exp(scale q k^T - lse) and ds = p * (d_out v^T - sum(d_out * out)): "
+      "d_q = scale ds k, d_k = scale ds^T q, d_v = p^T d_out";
+  Tensor d_q, d_k, d_v, d_out, out, lse, q, k, v;
+  float scale = 0;
+  bool causal = true;
+
+  template <class V>
+  static void visit(V& visitor) {
+    visitor.writes("d_q", &FlashAttentionBackward::d_q, "B nh T hs");
+    visitor.writes("d_k", &FlashAttentionBackward::d_k, "B nkv S hs");
+    visitor.writes("d_v", &FlashAttentionBackward::d_v, "B nkv S hs");
+    visitor.reads("d_out", &FlashAttentionBackward::d_out, "B nh T hs");
+    visitor.reads("out", &FlashAttentionBackward::out, "B nh T hs", "of the forward");
+    visitor.reads("lse", &FlashAttentionBackward::lse, "B nh T", "of the forward").float32();
+    visitor.reads("q", &FlashAttentionBackward::q, "B nh T hs");
+    visitor.reads("k", &FlashAttentionBackward::k, "B nkv S hs");
+    visitor.reads("v", &FlashAttentionBackward::v, "B nkv S hs");
+    visitor.attribute("scale", &FlashAttentionBackward::scale, "0: 1 / sqrt(hs)");
+    visitor.attribute("causal", &FlashAttentionBackward::causal, "mask the keys after the query");
+  }
+  double flops() const { return attention_flops(q, k, 5); }
+};
+
+}  // namespace msltx::ops

@@ -1,0 +1,86 @@
+// Backends: who can run which op. A backend is known by name to the table below and to nobody else.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "msltx/ops/op_list.h"
+#include "msltx/ops/scratch.h"
+
+namespace msltx::ops {
+
+class Stream;
+
+struct Kernel {
+  void (*run)(Stream&, const void* op) = nullptr;
+  ScratchNeed (*scratch)(const void* op) = nullptr;
+  bool runs_bfloat16 = false;
+};
+
+// How a prepared weight will be used; a backend may keep a form of it for each use.
+struct WeightUse {
+  bool forward = true;    // rows x weight^T
+  bool backward = false;  // rows x weight
+};
+
+class Backend {
+ public:
+  Backend(std::string_view name, std::string_view description)
+      : name_(name), description_(description), own_(kOpCount), fallback_(kOpCount) {}
+  virtual ~Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+
+  std::string_view name() const { return name_; }
+  std::string_view description() const { return description_; }
+  virtual Memory memory() const { return Memory::host; }
+
+  // True where the backend itself has the op for this compute type, without a fallback.
+  bool supports(const OpInfo& info, DType compute) const;
+
+  // The backend's own kernel or, in host memory, the reference's.
+  const Kernel& kernel(size_t index) const {
+    return own_[index].run ? own_[index] : fallback_[index];
+  }
+
+  // Encodes what brings a weight's private forms up to date with its version, if it keeps any.
+  // Called on a parallel stream before the ops that use the weight.
+  virtual void prepare_weight(Stream&, const Tensor& /*weight*/, WeightUse) const {}
+
+ protected:
+  // add<kernel>() or add<kernel, scratch>(), where kernel is void(Stream&, const Op&) and scratch
+  // is ScratchNeed(const Op&): the op follows from the signature.
+  template <auto run, auto scratch = nullptr>
+  void add() {
+    add_for<run, scratch>(run);
+  }
+
+ private:
+  template <auto run, auto scratch, class Op>
+  void add_for(void (*)(Stream&, const Op&)) {
+    Kernel kernel;
+    kernel.run = [](Stream& stream, const void* op) { run(stream, *static_cast<const Op*>(op)); };
+    if constexpr (!std::is_null_pointer_v<decltype(scratch)>) {
+      kernel.scratch = [](const void* op) { return scratch(*static_cast<const Op*>(op)); };
+    }
+    own_[kIndexOf<Op>] = kernel;
+  }
+
+  std::string_view name_, description_;
+  std::vector<Kernel> own_;       // empty where the backend lacks the op
+  std::vector<Kernel> fallback_;  // the reference's, for those
+  friend class BackendTable;
+};
+
+// All backends of this build that can run on this machine, the fastest last.
+std::span<const Backend* const> backends();
+// Throws ValueError naming the backends there are.
+const Backend& backend(std::string_view name);
+// MSLTX_BACKEND, or else the fastest.
+const Backend& default_backend();
+
+}  // namespace msltx::ops

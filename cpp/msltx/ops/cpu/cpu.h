@@ -1,0 +1,17 @@
+// The fast backend for host memory: oneDNN for matrix products, Highway for the rest.
+#pragma once
+
+#include <memory>
+
+#include "msltx/ops/backend.h"
+
+namespace msltx::ops {
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend();
+};
+
+std::unique_ptr<Backend> make_cpu_backend();
+
+}  // namespace msltx::ops

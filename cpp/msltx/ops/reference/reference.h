@@ -1,0 +1,22 @@
+// The reference backend: plain loops, no SIMD, no libraries. It defines what every op means, is the
+// oracle of the tests and runs where nothing faster was built.
+#pragma once
+
+#include <memory>
+
+#include "msltx/ops/backend.h"
+
+namespace msltx::ops {
+
+class ReferenceBackend final : public Backend {
+ public:
+  ReferenceBackend();
+
+ private:
+  // One per family, each in the file of its kernels.
+  void add_norm();
+};
+
+std::unique_ptr<Backend> make_reference_backend();
+
+}  // namespace msltx::ops

@@ -1,0 +1,29 @@
+#include "msltx/ops/scratch.h"
+
+#include "msltx/base/error.h"
+
+namespace msltx::ops {
+
+void Scratch::grow(Arena& arena, int64_t bytes) {
+  if (bytes <= arena.capacity()) return;
+  if (fixed_) {
+    throw Error(
+        concat("an op asks for ", bytes, " bytes of scratch; the plan gave it ", arena.capacity()));
+  }
+  arena = Arena();
+  arena = Arena(bytes);
+}
+
+void Scratch::reserve_worker(int worker, int64_t bytes) {
+  grow(workers_[static_cast<size_t>(worker)], bytes);
+}
+
+void Scratch::reserve_shared(int64_t bytes) { grow(shared_, bytes); }
+
+int64_t Scratch::bytes() const {
+  int64_t total = shared_.capacity();
+  for (const Arena& arena : workers_) total += arena.capacity();
+  return total;
+}
+
+}  // namespace msltx::ops

@@ -1,0 +1,75 @@
+#include "msltx/ops/stream.h"
+
+#include <cstring>
+
+#include "msltx/base/error.h"
+
+namespace msltx::ops {
+namespace {
+
+// Visits a strided tensor as contiguous runs: fn(element offset, elements).
+template <class Fn>
+void for_each_run(const Tensor& t, Fn&& fn) {
+  if (t.size() == 0) return;
+  if (t.contiguous()) return fn(int64_t{0}, t.size());
+  const int outer = t.rank - 1;
+  std::array<int64_t, Tensor::kMaxRank> index{};
+  for (;;) {
+    int64_t offset = 0;
+    for (int i = 0; i < outer; ++i) offset += index[static_cast<size_t>(i)] * t.stride(i);
+    fn(offset, t.dim(-1));
+    int axis = outer - 1;
+    while (axis >= 0 && ++index[static_cast<size_t>(axis)] == t.dim(axis)) {
+      index[static_cast<size_t>(axis--)] = 0;
+    }
+    if (axis < 0) return;
+  }
+}
+
+}  // namespace
+
+void Stream::encode(size_t index, const void* op) {
+  executor_->check_cancelled();
+  ++counts_.encodes;
+  const Kernel& kernel = backend_->kernel(index);
+  if (kernel.scratch) reserve_scratch(kernel.scratch(op));
+  if (!interceptor_) [[likely]] {
+    kernel.run(*this, op);
+    return;
+  }
+  const Encoding encoding{op_info(index), op, scope_, worker_};
+  interceptor_->before(encoding);
+  if (interceptor_->runs_ops()) kernel.run(*this, op);
+  interceptor_->after(encoding);
+}
+
+void Stream::reserve_scratch(const ScratchNeed& need) {
+  const int64_t per_worker = Arena::aligned(need.per_worker);
+  if (is_serial()) {
+    shared_offset_ = per_worker;
+    scratch_->reserve_worker(worker_, per_worker + need.shared);
+    return;
+  }
+  for (int w = 0; w < scratch_->workers(); ++w) scratch_->reserve_worker(w, per_worker);
+  scratch_->reserve_shared(need.shared);
+}
+
+void Stream::write(const Tensor& tensor, const void* host) {
+  const auto* from = static_cast<const char*>(host);
+  const int64_t element = size_of(tensor.dtype);
+  for_each_run(tensor, [&](int64_t offset, int64_t count) {
+    std::memcpy(tensor.data<char>() + offset * element, from, static_cast<size_t>(count * element));
+    from += count * element;
+  });
+}
+
+void Stream::read(const Tensor& tensor, void* host) const {
+  auto* to = static_cast<char*>(host);
+  const int64_t element = size_of(tensor.dtype);
+  for_each_run(tensor, [&](int64_t offset, int64_t count) {
+    std::memcpy(to, tensor.data<char>() + offset * element, static_cast<size_t>(count * element));
+    to += count * element;
+  });
+}
+
+}  // namespace msltx::ops
