@@ -5,7 +5,8 @@ function(msltx_warnings target)
     -Wno-missing-field-initializers
     $<$<BOOL:${MSLTX_WERROR}>:-Werror>)
   if(MSLTX_SANITIZE)
-    target_compile_options(${target} PUBLIC -fsanitize=${MSLTX_SANITIZE} -fno-omit-frame-pointer -g)
+    target_compile_options(${target} PUBLIC -fsanitize=${MSLTX_SANITIZE}
+      -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
     target_link_options(${target} PUBLIC -fsanitize=${MSLTX_SANITIZE})
   endif()
 endfunction()

@@ -1,0 +1,45 @@
+# What the scripts share; sourced, not run.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+venv=$root/.venv
+
+say() { printf '== %s\n' "$*" >&2; }
+fail() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+usage_error() { printf '%s: %s\n%s\n' "$(basename "$0")" "$1" "$usage" >&2; exit 2; }
+
+cores() {
+  if command -v nproc >/dev/null; then nproc; else sysctl -n hw.ncpu; fi
+}
+
+# ON or AUTO wants oneDNN and Highway, OFF leaves them out: the build then has the reference backend only.
+cpu_backend=${MSLTX_CPU_BACKEND:-AUTO}
+case $cpu_backend in
+  AUTO | ON | OFF) ;;
+  *) fail "MSLTX_CPU_BACKEND is '$cpu_backend'; it takes AUTO, ON or OFF" ;;
+esac
+
+# Tools of the virtual environment first, whatever the caller has activated.
+export PATH=$venv/bin:$PATH
+unset PYTHONHOME PYTHONPATH
+# The package and the tests compile the same engine: with ccache the second one takes seconds.
+if [ -z "${CMAKE_CXX_COMPILER_LAUNCHER:-}" ] && command -v ccache >/dev/null; then
+  export CMAKE_CXX_COMPILER_LAUNCHER=ccache
+fi
+export CMAKE_GENERATOR=Ninja
+export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(cores)}
+
+# build PRESET: configures and builds it; CMake's long output is shown only when it fails.
+build() {
+  local preset=$1 log
+  mkdir -p "$root/build"
+  log=$root/build/$preset.log
+  say "building $preset (log: build/$preset.log)"
+  if ! { cmake --preset "$preset" -DMSLTX_CPU_BACKEND="$cpu_backend" \
+    -DPython_EXECUTABLE="$venv/bin/python" -Dpybind11_DIR="$(pybind11-config --cmakedir)" &&
+    cmake --build --preset "$preset"; } >"$log" 2>&1; then
+    grep -E 'error:|Error|warning:|FAILED' "$log" | head -40 >&2 || true
+    tail -30 "$log" >&2
+    fail "the build of preset $preset failed; the whole output is in build/$preset.log"
+  fi
+}
