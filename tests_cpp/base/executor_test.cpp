@@ -52,9 +52,11 @@ TEST(Executor, NestedTasksRunInPlace) {
 
 TEST(Executor, RethrowsAndGoesOn) {
   Executor executor(2);
-  EXPECT_THROW(
-      executor.parallel_for(10, [](int64_t task, int) { if (task == 3) throw ValueError("three"); }),
-      ValueError);
+  EXPECT_THROW(executor.parallel_for(10,
+                                     [](int64_t task, int) {
+                                       if (task == 3) throw ValueError("three");
+                                     }),
+               ValueError);
   int runs = 0;
   executor.run([&] { ++runs; });
   EXPECT_EQ(runs, 1);

@@ -83,7 +83,8 @@ TEST(File, FullDiskIsOneSentence) {
   std::FILE* full = std::fopen("/dev/full", "wb");
   std::fputc('x', full);
   EXPECT_NE(std::fflush(full), 0);
-  EXPECT_EQ(system_error_message("write", "x.bin"), "cannot write x.bin: no space left on the disk");
+  EXPECT_EQ(system_error_message("write", "x.bin"),
+            "cannot write x.bin: no space left on the disk");
   std::fclose(full);
 }
 

@@ -47,8 +47,8 @@ Tensor Arena::allocate(DType dtype, std::span<const int64_t> shape) {
   Tensor t = Tensor::host(data_, dtype, shape);
   const int64_t need = aligned(t.bytes());
   if (need > capacity_ - used_) {
-    throw ValueError(concat("an arena of ", capacity_, " bytes has ", capacity_ - used_,
-                            " left; ", need, " were asked for"));
+    throw ValueError(concat("an arena of ", capacity_, " bytes has ", capacity_ - used_, " left; ",
+                            need, " were asked for"));
   }
   t.buffer = {Memory::host, data_, used_, capacity_};
   used_ += need;

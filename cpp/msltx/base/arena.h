@@ -1,4 +1,5 @@
-// Arena: one block of host memory, handed out front to back in 64-byte aligned pieces and freed whole.
+// Arena: one block of host memory, handed out front to back in 64-byte aligned pieces and freed
+// whole.
 #pragma once
 
 #include <cstdint>

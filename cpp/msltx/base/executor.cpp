@@ -16,8 +16,8 @@ namespace msltx {
 namespace {
 
 constexpr auto kPollInterval = std::chrono::milliseconds(100);
-// About 50 us at 3 GHz: longer than the serial code between two parallel sections of a training step,
-// shorter than what a sleeping worker costs to wake.
+// About 50 us at 3 GHz: longer than the serial code between two parallel sections of a training
+// step, shorter than what a sleeping worker costs to wake.
 constexpr int kSpins = 4000;
 constexpr int kMaxThreads = 1024;
 
@@ -49,8 +49,8 @@ int thread_count_from_environment() {
 
 }  // namespace
 
-// A parallel section is published as an epoch. `claim_` holds (epoch << 32 | next task): a worker that
-// comes late finds either another epoch or no task left, so nobody waits for sleepers.
+// A parallel section is published as an epoch. `claim_` holds (epoch << 32 | next task): a worker
+// that comes late finds either another epoch or no task left, so nobody waits for sleepers.
 class Executor::Pool {
  public:
   explicit Pool(int threads) {
@@ -105,7 +105,9 @@ class Executor::Pool {
     const uint64_t epoch = (claim_.load(std::memory_order_relaxed) >> 32) + 1;
     claim_.store(epoch << 32);
     if (sleepers_.load() > 0) {
-      { std::lock_guard lock(mutex_); }
+      {
+        std::lock_guard lock(mutex_);
+      }
       section_posted_.notify_all();
     }
     take_tasks(0);

@@ -1,6 +1,7 @@
-// Executor: a fixed set of std::thread workers. run() puts a job on worker 0 while the calling thread
-// sleeps in slices (so that it sees signals); parallel_for() inside a job shares tasks out to all
-// workers, worker 0 included. Which worker takes which task is left open: results must not depend on it.
+// Executor: a fixed set of std::thread workers. run() puts a job on worker 0 while the calling
+// thread sleeps in slices (so that it sees signals); parallel_for() inside a job shares tasks out
+// to all workers, worker 0 included. Which worker takes which task is left open: results must not
+// depend on it.
 #pragma once
 
 #include <atomic>
@@ -22,28 +23,31 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  // The one that bindings use: MSLTX_NUM_THREADS or default_thread_count() workers, started on first
-  // use, and again in a forked child.
+  // The one that bindings use: MSLTX_NUM_THREADS or default_thread_count() workers, started on
+  // first use, and again in a forked child.
   static Executor& global();
 
   int threads() const { return threads_; }
-  // Waits for the job under way, then goes on with `threads` workers. Throws ValueError outside [1, 1024].
+  // Waits for the job under way, then goes on with `threads` workers. Throws ValueError outside [1,
+  // 1024].
   void set_threads(int threads);
 
-  // Runs `job` on worker 0 and returns when it has ended, rethrowing what it threw. `poll` is called on
-  // the calling thread every 100 ms meanwhile; it must not throw, but may cancel(). Jobs of several
-  // threads run one after the other. Called from a worker, the job runs at once, in place.
+  // Runs `job` on worker 0 and returns when it has ended, rethrowing what it threw. `poll` is
+  // called on the calling thread every 100 ms meanwhile; it must not throw, but may cancel(). Jobs
+  // of several threads run one after the other. Called from a worker, the job runs at once, in
+  // place.
   void run(const std::function<void()>& job, const std::function<void()>& poll = {});
 
-  // fn(task, worker) for every task in [0, tasks), on all workers; worker is in [0, threads()). Called
-  // outside a job it becomes one; called inside a task, its own tasks run in order on that worker.
-  // Rethrows the first exception; tasks not yet begun are then dropped.
+  // fn(task, worker) for every task in [0, tasks), on all workers; worker is in [0, threads()).
+  // Called outside a job it becomes one; called inside a task, its own tasks run in order on that
+  // worker. Rethrows the first exception; tasks not yet begun are then dropped.
   template <class Fn>
   void parallel_for(int64_t tasks, Fn&& fn) {
     using F = std::remove_reference_t<Fn>;
-    parallel_for_erased(tasks, [](void* context, int64_t task, int worker) {
-      (*static_cast<F*>(context))(task, worker);
-    }, const_cast<void*>(static_cast<const void*>(&fn)));
+    parallel_for_erased(
+        tasks,
+        [](void* context, int64_t task, int worker) { (*static_cast<F*>(context))(task, worker); },
+        const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
   // The cancel flag: seen by check_cancelled(), which throws Cancelled; lowered when a job begins.

@@ -15,8 +15,8 @@ using Path = std::filesystem::path;
 
 std::string read_file(const Path& path);
 
-// Writes PATH.tmp-PID, flushes it, then renames it over PATH and flushes the folder. Without commit()
-// the temporary file is removed and PATH stays as it was.
+// Writes PATH.tmp-PID, flushes it, then renames it over PATH and flushes the folder. Without
+// commit() the temporary file is removed and PATH stays as it was.
 class AtomicFile {
  public:
   explicit AtomicFile(Path path);

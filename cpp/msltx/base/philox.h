@@ -1,6 +1,6 @@
-// Philox4x32-10, a counter-based random number generator: the i-th number of a stream is a function of
-// (seed, stream, step, i), so nothing is saved and any thread can draw any number.
-// Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+// Philox4x32-10, a counter-based random number generator: the i-th number of a stream is a function
+// of (seed, stream, step, i), so nothing is saved and any thread can draw any number. Salmon,
+// Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 #pragma once
 
 #include <array>
@@ -27,7 +27,8 @@ constexpr Philox4 philox4x32(Philox4 counter, std::array<uint32_t, 2> key) {
 // Which family of numbers is drawn: families never share a counter.
 enum class RandomStream : uint32_t { initialization = 1, batches = 2, sampling = 3, dropout = 4 };
 
-// Four random words for one place: the index-th draw of a sequence (or document, or tensor) at a step.
+// Four random words for one place: the index-th draw of a sequence (or document, or tensor) at a
+// step.
 constexpr Philox4 philox(uint64_t seed, RandomStream stream, uint32_t step, uint32_t sequence,
                          uint32_t index) {
   return philox4x32({index, sequence, step, static_cast<uint32_t>(stream)},
@@ -35,9 +36,7 @@ constexpr Philox4 philox(uint64_t seed, RandomStream stream, uint32_t step, uint
 }
 
 // Uniform in [0, 1) with 24 bits.
-constexpr float uniform_float(uint32_t word) {
-  return static_cast<float>(word >> 8) * 0x1p-24f;
-}
+constexpr float uniform_float(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 // Uniform in [0, 1) with 53 bits.
 constexpr double uniform_double(uint32_t high, uint32_t low) {
   return static_cast<double>((uint64_t{high} << 32 | low) >> 11) * 0x1p-53;
@@ -47,7 +46,8 @@ constexpr double uniform_double(uint32_t high, uint32_t low) {
 inline std::array<float, 2> normal_pair(uint32_t a, uint32_t b) {
   const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform_double(a, 0)));
   const double angle = 6.283185307179586 * uniform_double(b, 0);
-  return {static_cast<float>(radius * std::cos(angle)), static_cast<float>(radius * std::sin(angle))};
+  return {static_cast<float>(radius * std::cos(angle)),
+          static_cast<float>(radius * std::sin(angle))};
 }
 
 // FNV-1a, to turn a name into a number that never changes between builds.

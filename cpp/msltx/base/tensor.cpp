@@ -34,8 +34,8 @@ bool Tensor::contiguous() const {
 Tensor Tensor::slice(int axis, int64_t first, int64_t count) const {
   const auto k = static_cast<size_t>(axis < 0 ? rank + axis : axis);
   if (first < 0 || count < 0 || first > shape[k] - count) {
-    throw ValueError(concat("slice [", first, ", ", first + count, ") is outside a dimension of ",
-                            shape[k]));
+    throw ValueError(
+        concat("slice [", first, ", ", first + count, ") is outside a dimension of ", shape[k]));
   }
   Tensor view = *this;
   view.weight = nullptr;

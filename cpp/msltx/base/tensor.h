@@ -1,5 +1,5 @@
-// Tensor: a strided view of up to four dimensions onto a buffer that somebody else owns (an Arena, a
-// NumPy array, a mapped file). Copying a Tensor copies the view.
+// Tensor: a strided view of up to four dimensions onto a buffer that somebody else owns (an Arena,
+// a NumPy array, a mapped file). Copying a Tensor copies the view.
 #pragma once
 
 #include <array>
@@ -22,9 +22,9 @@ struct Buffer {
   int64_t byte_size = 0;    // of the whole allocation behind the handle
 };
 
-// A backend's private cache of one weight in other forms (packed, converted), kept beside the weight
-// and rebuilt when the weight's version moves on. Declared here so that a Tensor can point at it; only
-// backends look inside. See ops/weight.h.
+// A backend's private cache of one weight in other forms (packed, converted), kept beside the
+// weight and rebuilt when the weight's version moves on. Declared here so that a Tensor can point
+// at it; only backends look inside. See ops/weight.h.
 struct Weight;
 
 struct Tensor {
