@@ -1,0 +1,269 @@
+"""Fresh random inputs for every definition: float32, int32 and attributes, by parameter name.
+
+Each function takes a generator and a case: sizes under their axis letters, and options.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .result import Anything, Integers
+
+Arguments: TypeAlias = dict[str, Any]
+Rng: TypeAlias = np.random.Generator
+Shape: TypeAlias = tuple[int, ...]
+
+IGNORED_SHARE = 0.2  # of the targets, so that counted and ignored rows alternate
+
+
+def normal(rng: Rng, *shape: int, scale: float = 1.0) -> Anything:
+    """Draw standard normal float32 numbers."""
+    return rng.standard_normal(shape, dtype=np.float32) * np.float32(scale)
+
+
+def attribute(value: float) -> float:
+    """Round an attribute to float32, as the engine keeps it: both sides then use one number."""
+    return float(np.float32(value))
+
+
+def _optional(array: Anything, wanted: bool) -> Anything | None:
+    return array if wanted else None
+
+
+def embedding(rng: Rng, N: Shape, V: int, C: int) -> Arguments:
+    tokens = rng.integers(V, size=N, dtype=np.int32)
+    return {"tokens": tokens, "weight": normal(rng, V, C)}
+
+
+def positions(rng: Rng, B: int, T: int, S: int, C: int, offset: int = 0) -> Arguments:
+    return {"x": normal(rng, B, T, C), "positions": normal(rng, S, C), "offset": offset}
+
+
+def layernorm(rng: Rng, N: Shape, C: int, beta: bool = True, eps: float = 1e-5) -> Arguments:
+    return {
+        "x": normal(rng, *N, C, scale=2) + normal(rng, *N, 1),
+        "gamma": 1 + normal(rng, C, scale=0.3),
+        "beta": _optional(normal(rng, C), beta),
+        "eps": attribute(eps),
+    }
+
+
+def residual(rng: Rng, N: Shape, C: int) -> Arguments:
+    return {"x": normal(rng, *N, C), "residual": normal(rng, *N, C)}
+
+
+def residual_layernorm(rng: Rng, N: Shape, C: int) -> Arguments:
+    return {**layernorm(rng, N, C), "residual": normal(rng, *N, C)}
+
+
+def linear(
+    rng: Rng,
+    N: Shape,
+    C: int,
+    O: int,  # noqa: E741
+    bias: bool = True,
+    activation: str = "none",
+) -> Arguments:
+    return {
+        "x": normal(rng, *N, C),
+        "weight": normal(rng, O, C, scale=1 / math.sqrt(C)),
+        "bias": _optional(normal(rng, O), bias),
+        "activation": activation,
+    }
+
+
+def gelu(rng: Rng, N: Shape, C: int, approximate: str = "tanh") -> Arguments:
+    return {"x": normal(rng, *N, C, scale=3), "approximate": approximate}
+
+
+def softmax(rng: Rng, N: Shape, C: int, masked: bool = False) -> Arguments:
+    x = normal(rng, *N, C, scale=3)
+    if masked:
+        x[rng.random(x.shape) < 0.3] = -np.inf
+        x[0] = -np.inf
+    return {"x": x}
+
+
+def split_heads(rng: Rng, B: int, T: int, nh: int, hs: int) -> Arguments:
+    return {"x": normal(rng, B, T, nh * hs), "num_heads": nh}
+
+
+def merge_heads(rng: Rng, B: int, T: int, nh: int, hs: int) -> Arguments:
+    return {"x": normal(rng, B, nh, T, hs)}
+
+
+def flash_attention(
+    rng: Rng,
+    B: int,
+    nh: int,
+    nkv: int,
+    T: int,
+    S: int,
+    hs: int,
+    causal: bool = True,
+    scale: float = 0,
+) -> Arguments:
+    return {
+        "q": normal(rng, B, nh, T, hs),
+        "k": normal(rng, B, nkv, S, hs),
+        "v": normal(rng, B, nkv, S, hs),
+        "scale": attribute(scale),
+        "causal": causal,
+    }
+
+
+def attention_scores(rng: Rng, **case: Any) -> Arguments:
+    arguments = flash_attention(rng, **case)
+    del arguments["v"]
+    return arguments
+
+
+def attention_mix(rng: Rng, B: int, nh: int, nkv: int, T: int, S: int, hs: int) -> Arguments:
+    p = rng.random((B, nh, T, S), dtype=np.float32)
+    return {"probabilities": p / p.sum(-1, keepdims=True), "v": normal(rng, B, nkv, S, hs)}
+
+
+def _targets(rng: Rng, N: int, V: int, ignore_index: int, all_ignored: bool) -> Integers:
+    targets = rng.integers(V, size=N, dtype=np.int32)
+    ignored = np.ones(N, dtype=bool) if all_ignored else rng.random(N) < IGNORED_SHARE
+    targets[ignored] = ignore_index
+    return targets
+
+
+def cross_entropy(
+    rng: Rng,
+    N: int,
+    V: int,
+    C: int = 0,
+    ignore_index: int = -1,
+    normalizer: float = 0,
+    all_ignored: bool = False,
+) -> Arguments:
+    return {
+        "logits": normal(rng, N, V, scale=3),
+        "targets": _targets(rng, N, V, ignore_index, all_ignored),
+        "ignore_index": ignore_index,
+        "normalizer": attribute(normalizer),
+    }
+
+
+def linear_cross_entropy(
+    rng: Rng,
+    N: int,
+    C: int,
+    V: int,
+    bias: bool = False,
+    ignore_index: int = -1,
+    scale: float = 1.0,
+    all_ignored: bool = False,
+) -> Arguments:
+    return {
+        "hidden": normal(rng, N, C),
+        "weight": normal(rng, V, C),
+        "targets": _targets(rng, N, V, ignore_index, all_ignored),
+        "bias": _optional(normal(rng, V), bias),
+        "ignore_index": ignore_index,
+        "scale": attribute(scale),
+    }
+
+
+def _caches(rng: Rng, B: int, nkv: int, S: int, hs: int) -> Arguments:
+    return {"k_cache": normal(rng, B, nkv, S, hs), "v_cache": normal(rng, B, nkv, S, hs)}
+
+
+def attention_inference(rng: Rng, B: int, nh: int, nkv: int, T: int, S: int, hs: int) -> Arguments:
+    """Sequences of different lengths; what lies beyond them in the cache is NaN."""
+    lengths = rng.integers(T, S + 1, size=B, dtype=np.int32)
+    caches = _caches(rng, B, nkv, S, hs)
+    for sequence, length in enumerate(lengths):
+        for cache in caches.values():
+            cache[sequence, :, length:] = np.nan
+    return {"q": normal(rng, B, nh, T, hs), **caches, "lengths": lengths}
+
+
+def kv_cache_append(rng: Rng, B: int, nh: int, nkv: int, T: int, S: int, hs: int) -> Arguments:
+    return {
+        **_caches(rng, B, nkv, S, hs),
+        "k": normal(rng, B, nkv, T, hs),
+        "v": normal(rng, B, nkv, T, hs),
+        "positions": rng.integers(S - T + 1, size=B, dtype=np.int32),
+    }
+
+
+def kv_cache_gather(rng: Rng, B: int, nh: int, nkv: int, T: int, S: int, hs: int) -> Arguments:
+    chosen = rng.integers(B, size=B + 2, dtype=np.int32)  # beams are dropped and doubled
+    return {**_caches(rng, B, nkv, S, hs), "rows": chosen}
+
+
+def logits(rng: Rng, N: int, V: int, ties: bool = False) -> Arguments:
+    values = normal(rng, N, V, scale=2)
+    return {"logits": np.round(values) if ties else values}
+
+
+def temperature(rng: Rng, temperature: float, **case: Any) -> Arguments:
+    return {**logits(rng, **case), "temperature": attribute(temperature)}
+
+
+def topk(rng: Rng, k: int, **case: Any) -> Arguments:
+    return {**logits(rng, **case), "k": min(k, case["V"])}
+
+
+def topp(rng: Rng, p: float, **case: Any) -> Arguments:
+    return {**logits(rng, **case), "p": attribute(p)}
+
+
+def categorical(rng: Rng, sequences: bool, **case: Any) -> Arguments:
+    chosen = rng.integers(10**6, size=case["N"], dtype=np.int32)
+    return {
+        **logits(rng, **case),
+        "sequences": _optional(chosen, sequences),
+        "seed": int(rng.integers(2**60)),
+        "step": int(rng.integers(2**30)),
+    }
+
+
+def flat(rng: Rng, size: int) -> Arguments:
+    return {"x": normal(rng, size)}
+
+
+def _scalar(value: float | None) -> Anything | None:
+    return None if value is None else np.full(1, value, dtype=np.float32)
+
+
+def clip(
+    rng: Rng,
+    size: int,
+    norm: float,
+    loss: float | None = None,
+    max_norm: float = 1,
+    skip_always: bool = False,
+) -> Arguments:
+    return {
+        "x": normal(rng, size),
+        "norm": _scalar(norm),
+        "loss": _scalar(loss),
+        "max_norm": attribute(max_norm),
+        "skip_always": skip_always,
+    }
+
+
+def adamw(
+    rng: Rng, size: int, step: int, grad_scale: float | None = None, skip: int | None = None
+) -> Arguments:
+    return {
+        "param": normal(rng, size),
+        "m": normal(rng, size, scale=0.1),
+        "v": normal(rng, size, scale=0.1) ** 2,
+        "grad": normal(rng, size),
+        "grad_scale": _scalar(grad_scale),
+        "skip": _scalar(skip),
+        "lr": attribute(1e-2),
+        "beta1": attribute(0.9),
+        "beta2": attribute(0.95),
+        "eps": attribute(1e-8),
+        "weight_decay": attribute(0.1),
+        "step": step,
+    }

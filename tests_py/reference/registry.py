@@ -1,0 +1,450 @@
+"""The table of definitions: which function, which outputs, which inputs to try it on.
+
+The tests derive from it. A kernel without an entry here is not tested against NumPy, so a test
+compares the two lists.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from . import inputs, tolerance
+from .activation import gelu_backward, gelu_forward
+from .attention import (
+    attention_inference,
+    attention_mix_backward,
+    attention_mix_forward,
+    attention_scores_backward,
+    attention_scores_forward,
+    flash_attention_backward,
+    flash_attention_forward,
+    merge_heads_backward,
+    merge_heads_forward,
+    split_heads_backward,
+    split_heads_forward,
+)
+from .embedding import (
+    embedding_backward,
+    embedding_forward,
+    positional_embedding_add_backward,
+    positional_embedding_add_forward,
+)
+from .inputs import Arguments
+from .kv_cache import kv_cache_append, kv_cache_gather
+from .linear import linear_backward, linear_forward
+from .loss import (
+    linear_cross_entropy_forward,
+    linear_cross_entropy_forward_backward,
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+)
+from .normalization import (
+    layernorm_backward,
+    layernorm_forward,
+    residual_add_backward,
+    residual_add_forward,
+    residual_layernorm_backward,
+    residual_layernorm_forward,
+)
+from .optimizer import adamw, clip, global_norm, zero
+from .result import Anything, Definable, Result, as_tuple
+from .sampling import argmax_sample, categorical_sample, temperature_scale, topk_mask, topp_mask
+from .softmax import softmax_backward, softmax_forward
+
+Case: TypeAlias = dict[str, Any]
+Generate: TypeAlias = Callable[..., Arguments]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A kernel's meaning.
+
+    Attributes
+    ----------
+    function
+        The definition; positional parameters are inputs, keyword-only ones attributes.
+    outputs
+        Names of what it returns, in order; an output may be left out at the end.
+    generate
+        generate(rng, **case) makes float32 and int32 inputs and attributes, by parameter name.
+    cases
+        Sizes and options that `generate` takes; the first is small enough for differences.
+    differentiable
+        Inputs that have a gradient.
+    backward
+        Name of the definition that gives it.
+    tol
+        For float32.
+    """
+
+    function: Definable
+    outputs: tuple[str, ...]
+    generate: Generate
+    cases: tuple[Case, ...]
+    differentiable: tuple[str, ...] = ()
+    backward: str | None = None
+    tol: float = tolerance.FLOAT32
+
+
+def split_arguments(function: Definable, arguments: Arguments) -> tuple[list[Any], Arguments]:
+    """Give the positional inputs, those at the end that are None left out, and the attributes."""
+    parameters = inspect.signature(function).parameters.values()
+    positional = [
+        arguments.get(p.name)
+        for p in parameters
+        if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
+    while positional and positional[-1] is None:
+        positional.pop()
+    keywords = {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    return positional, {name: a for name, a in arguments.items() if name in keywords}
+
+
+def call(function: Definable, arguments: Arguments) -> tuple[Result, ...]:
+    """Call a definition with arguments by name."""
+    positional, attributes = split_arguments(function, arguments)
+    return as_tuple(function(*positional, **attributes))
+
+
+def backward_arguments(
+    forward: Definition,
+    backward: Definable,
+    arguments: Arguments,
+    cotangents: Mapping[str, Anything],
+) -> Arguments:
+    """Fill a backward's parameters by name, in float64.
+
+    `d_<output>` is the cotangent of that output; anything else is an input, an output or an
+    attribute of the forward.
+    """
+    results = call(forward.function, arguments)
+    known = {
+        **arguments,
+        **sizes_of(arguments),
+        **{name: result.value for name, result in zip(forward.outputs, results, strict=False)},
+        **{f"d_{name}": cotangent for name, cotangent in cotangents.items()},
+    }
+    return {name: known[name] for name in inspect.signature(backward).parameters if name in known}
+
+
+def sizes_of(arguments: Arguments) -> Arguments:
+    """Give the attributes in which a backward is told a size that its inputs do not show."""
+    sizes = {}
+    if "tokens" in arguments:
+        sizes["vocab_size"] = len(arguments["weight"])
+    if "positions" in arguments:
+        sizes["context_length"] = len(arguments["positions"])
+    if getattr(arguments.get("x"), "ndim", 0) == 4:  # [B, nh, T, hs] of merge_heads
+        sizes["num_heads"] = arguments["x"].shape[1]
+    return sizes
+
+
+def _backward_of(forward: Definition, function: Definable, outputs: tuple[str, ...]) -> Definition:
+    """Define a backward on the cases of its forward, the forward's outputs as it saves them."""
+
+    def generate(rng: np.random.Generator, without: tuple[str, ...] = (), **case: Any) -> Arguments:
+        arguments = forward.generate(rng, **case)
+        results = call(forward.function, arguments)
+        cotangents = {
+            name: rng.standard_normal(result.value.shape, dtype=np.float32)
+            for name, result in zip(forward.outputs, results, strict=False)
+        }
+        filled = backward_arguments(forward, function, arguments, cotangents)
+        return {
+            name: a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == float else a
+            for name, a in filled.items()
+            if name not in without
+        }
+
+    saved = [n for n in ("mean", "rstd") if n in inspect.signature(function).parameters]
+    recomputing = {**forward.cases[1], "without": tuple(saved)}
+    cases = (*forward.cases, recomputing) if saved else forward.cases
+    return Definition(function, outputs, generate, cases, tol=forward.tol)
+
+
+_ATTENTION_CASES: tuple[Case, ...] = (
+    {"B": 2, "nh": 4, "nkv": 2, "T": 3, "S": 5, "hs": 3},
+    {"B": 1, "nh": 1, "nkv": 1, "T": 1, "S": 1, "hs": 1},
+    {"B": 2, "nh": 3, "nkv": 3, "T": 67, "S": 67, "hs": 17},
+    {"B": 1, "nh": 2, "nkv": 1, "T": 129, "S": 129, "hs": 64},
+    {"B": 1, "nh": 2, "nkv": 2, "T": 31, "S": 70, "hs": 32, "causal": False},
+    {"B": 2, "nh": 2, "nkv": 2, "T": 9, "S": 9, "hs": 8, "scale": 0.3},
+)
+_ROW_CASES: tuple[Case, ...] = (
+    {"N": (2, 3), "C": 5},
+    {"N": (7,), "C": 31},
+    {"N": (1,), "C": 1},
+    {"N": (33,), "C": 129},
+    {"N": (3, 5), "C": 1025},
+)
+_LINEAR_CASES: tuple[Case, ...] = (
+    {"N": (2, 2), "C": 3, "O": 4, "activation": "gelu_tanh"},
+    {"N": (1,), "C": 1, "O": 1},
+    {"N": (5,), "C": 7, "O": 3, "bias": False},
+    {"N": (3, 43), "C": 65, "O": 33, "activation": "gelu"},
+    {"N": (129,), "C": 257, "O": 191, "activation": "gelu_tanh", "bias": False},
+    {"N": (7,), "C": 1025, "O": 513},
+)
+_LOSS_CASES: tuple[Case, ...] = (
+    {"N": 5, "C": 3, "V": 7},
+    {"N": 1, "C": 1, "V": 1},
+    {"N": 67, "C": 33, "V": 1031, "ignore_index": 0},
+    {"N": 300, "C": 17, "V": 129},
+    {"N": 3, "C": 5, "V": 11, "all_ignored": True},
+)
+_SAMPLING_CASES: tuple[Case, ...] = (
+    {"N": 3, "V": 7},
+    {"N": 1, "V": 1},
+    {"N": 65, "V": 513},
+    {"N": 2, "V": 5003},
+    {"N": 4, "V": 100, "ties": True},
+)
+_CACHE_CASES: tuple[Case, ...] = (
+    {"B": 3, "nh": 4, "nkv": 2, "T": 2, "S": 7, "hs": 5},
+    {"B": 1, "nh": 1, "nkv": 1, "T": 1, "S": 1, "hs": 1},
+    {"B": 2, "nh": 3, "nkv": 3, "T": 1, "S": 301, "hs": 33},
+    {"B": 2, "nh": 2, "nkv": 1, "T": 65, "S": 129, "hs": 64},
+)
+_FLAT_CASES: tuple[Case, ...] = ({"size": 6}, {"size": 1}, {"size": 1023}, {"size": 70_001})
+
+_FORWARDS: dict[str, Definition] = {
+    "embedding_forward": Definition(
+        embedding_forward,
+        ("out",),
+        inputs.embedding,
+        (
+            {"N": (2, 3), "V": 5, "C": 3},
+            {"N": (1,), "V": 1, "C": 1},
+            {"N": (3, 67), "V": 11, "C": 129},
+            {"N": (257,), "V": 1031, "C": 33},
+        ),
+        differentiable=("weight",),
+        backward="embedding_backward",
+    ),
+    "positional_embedding_add_forward": Definition(
+        positional_embedding_add_forward,
+        ("out",),
+        inputs.positions,
+        (
+            {"B": 2, "T": 3, "S": 5, "C": 4},
+            {"B": 1, "T": 1, "S": 1, "C": 1},
+            {"B": 3, "T": 65, "S": 70, "C": 129, "offset": 5},
+        ),
+        differentiable=("positions",),
+        backward="positional_embedding_add_backward",
+    ),
+    "layernorm_forward": Definition(
+        layernorm_forward,
+        ("out", "mean", "rstd"),
+        inputs.layernorm,
+        (*_ROW_CASES, {"N": (9,), "C": 48, "beta": False, "eps": 1e-3}),
+        differentiable=("x", "gamma", "beta"),
+        backward="layernorm_backward",
+    ),
+    "residual_add_forward": Definition(
+        residual_add_forward,
+        ("out",),
+        inputs.residual,
+        _ROW_CASES,
+        differentiable=("x", "residual"),
+        backward="residual_add_backward",
+    ),
+    "residual_layernorm_forward": Definition(
+        residual_layernorm_forward,
+        ("out", "sum", "mean", "rstd"),
+        inputs.residual_layernorm,
+        _ROW_CASES,
+        differentiable=("x", "gamma", "beta"),
+        backward="residual_layernorm_backward",
+    ),
+    "linear_forward": Definition(
+        linear_forward,
+        ("out", "pre"),
+        inputs.linear,
+        _LINEAR_CASES,
+        differentiable=("x", "weight", "bias"),
+        backward="linear_backward",
+    ),
+    "gelu_forward": Definition(
+        gelu_forward,
+        ("out",),
+        inputs.gelu,
+        (*_ROW_CASES, *({**case, "approximate": "none"} for case in _ROW_CASES)),
+        differentiable=("x",),
+        backward="gelu_backward",
+    ),
+    "softmax_forward": Definition(
+        softmax_forward,
+        ("out",),
+        inputs.softmax,
+        (*_ROW_CASES, {"N": (8,), "C": 65, "masked": True}),
+        differentiable=("x",),
+        backward="softmax_backward",
+    ),
+    "split_heads_forward": Definition(
+        split_heads_forward,
+        ("out",),
+        inputs.split_heads,
+        ({"B": 2, "T": 3, "nh": 2, "hs": 3}, {"B": 1, "T": 67, "nh": 5, "hs": 17}),
+        differentiable=("x",),
+        backward="split_heads_backward",
+    ),
+    "merge_heads_forward": Definition(
+        merge_heads_forward,
+        ("out",),
+        inputs.merge_heads,
+        ({"B": 2, "T": 3, "nh": 2, "hs": 3}, {"B": 1, "T": 67, "nh": 5, "hs": 17}),
+        differentiable=("x",),
+        backward="merge_heads_backward",
+    ),
+    "attention_scores_forward": Definition(
+        attention_scores_forward,
+        ("out",),
+        inputs.attention_scores,
+        _ATTENTION_CASES,
+        differentiable=("q", "k"),
+        backward="attention_scores_backward",
+    ),
+    "attention_mix_forward": Definition(
+        attention_mix_forward,
+        ("out",),
+        inputs.attention_mix,
+        _ATTENTION_CASES[:4],
+        differentiable=("probabilities", "v"),
+        backward="attention_mix_backward",
+    ),
+    "flash_attention_forward": Definition(
+        flash_attention_forward,
+        ("out", "lse"),
+        inputs.flash_attention,
+        _ATTENTION_CASES,
+        differentiable=("q", "k", "v"),
+        backward="flash_attention_backward",
+    ),
+    "softmax_cross_entropy_forward": Definition(
+        softmax_cross_entropy_forward,
+        ("loss", "lse"),
+        inputs.cross_entropy,
+        (*_LOSS_CASES, {"N": 9, "C": 1, "V": 13, "normalizer": 40.0}),
+        differentiable=("logits",),
+        backward="softmax_cross_entropy_backward",
+    ),
+    "linear_cross_entropy_forward": Definition(
+        linear_cross_entropy_forward,
+        ("loss",),
+        inputs.linear_cross_entropy,
+        (*_LOSS_CASES, {"N": 65, "C": 9, "V": 300, "bias": True, "scale": 0.25}),
+        differentiable=("hidden", "weight", "bias"),
+        backward="linear_cross_entropy_forward_backward",
+    ),
+}
+
+_BACKWARDS: dict[str, tuple[Definable, tuple[str, ...]]] = {
+    "embedding_backward": (embedding_backward, ("d_weight",)),
+    "positional_embedding_add_backward": (positional_embedding_add_backward, ("d_positions",)),
+    "layernorm_backward": (layernorm_backward, ("d_x", "d_gamma", "d_beta")),
+    "residual_add_backward": (residual_add_backward, ("d_x", "d_residual")),
+    "residual_layernorm_backward": (residual_layernorm_backward, ("d_x", "d_gamma", "d_beta")),
+    "linear_backward": (linear_backward, ("d_x", "d_weight", "d_bias")),
+    "gelu_backward": (gelu_backward, ("d_x",)),
+    "softmax_backward": (softmax_backward, ("d_x",)),
+    "split_heads_backward": (split_heads_backward, ("d_x",)),
+    "merge_heads_backward": (merge_heads_backward, ("d_x",)),
+    "attention_scores_backward": (attention_scores_backward, ("d_q", "d_k")),
+    "attention_mix_backward": (attention_mix_backward, ("d_probabilities", "d_v")),
+    "flash_attention_backward": (flash_attention_backward, ("d_q", "d_k", "d_v")),
+    "softmax_cross_entropy_backward": (softmax_cross_entropy_backward, ("d_logits",)),
+}
+
+DEFINITIONS: dict[str, Definition] = {
+    **_FORWARDS,
+    **{
+        name: _backward_of(_FORWARDS[name.replace("_backward", "_forward")], function, outputs)
+        for name, (function, outputs) in _BACKWARDS.items()
+    },
+    "linear_cross_entropy_forward_backward": Definition(
+        linear_cross_entropy_forward_backward,
+        ("loss", "d_hidden", "d_weight", "d_bias"),
+        inputs.linear_cross_entropy,
+        _FORWARDS["linear_cross_entropy_forward"].cases,
+    ),
+    "attention_inference": Definition(
+        attention_inference, ("out",), inputs.attention_inference, _CACHE_CASES
+    ),
+    "kv_cache_append": Definition(
+        kv_cache_append, ("k_cache", "v_cache"), inputs.kv_cache_append, _CACHE_CASES
+    ),
+    "kv_cache_gather": Definition(
+        kv_cache_gather, ("k_out", "v_out"), inputs.kv_cache_gather, _CACHE_CASES
+    ),
+    "temperature_scale": Definition(
+        temperature_scale,
+        ("out",),
+        inputs.temperature,
+        tuple({**case, "temperature": t} for case in _SAMPLING_CASES for t in (0.7, 3.0)),
+    ),
+    "topk_mask": Definition(
+        topk_mask,
+        ("out",),
+        inputs.topk,
+        tuple({**case, "k": k} for case in _SAMPLING_CASES for k in (1, 5, 50)),
+    ),
+    "topp_mask": Definition(
+        topp_mask,
+        ("out",),
+        inputs.topp,
+        tuple({**case, "p": p} for case in _SAMPLING_CASES for p in (1e-3, 0.5, 0.95, 1.0)),
+    ),
+    "argmax_sample": Definition(argmax_sample, ("tokens",), inputs.logits, _SAMPLING_CASES),
+    "categorical_sample": Definition(
+        categorical_sample,
+        ("tokens",),
+        inputs.categorical,
+        tuple({**case, "sequences": s} for case in _SAMPLING_CASES for s in (False, True)),
+    ),
+    "zero": Definition(zero, ("out",), inputs.flat, _FLAT_CASES),
+    "global_norm": Definition(
+        global_norm, ("norm",), inputs.flat, _FLAT_CASES, tol=tolerance.FLOAT32_LONG_SUMS
+    ),
+    "clip": Definition(
+        clip,
+        ("out", "grad_scale", "skip"),
+        inputs.clip,
+        (
+            *({**case, "norm": n} for case in _FLAT_CASES for n in (0.0, 0.5, 30.0)),
+            {"size": 5, "norm": 30.0, "max_norm": 0.0, "loss": 2.5},
+            {"size": 5, "norm": np.inf},
+            {"size": 5, "norm": np.nan},
+            {"size": 5, "norm": 0.5, "loss": np.nan},
+            {"size": 5, "norm": 0.5, "skip_always": True},
+        ),
+    ),
+    "adamw": Definition(
+        adamw,
+        ("param", "m", "v"),
+        inputs.adamw,
+        tuple(
+            {**case, "step": step, **more}
+            for case in _FLAT_CASES
+            for step, more in (
+                (1, {}),
+                (7, {"grad_scale": 0.3}),
+                (1000, {"grad_scale": 1.0, "skip": 0}),
+                (2, {"grad_scale": 0.3, "skip": 1}),
+            )
+        ),
+    ),
+}
+
+__all__ = [
+    "DEFINITIONS",
+    "Definition",
+    "backward_arguments",
+    "call",
+    "split_arguments",
+]
