@@ -92,5 +92,12 @@ TEST(Backend, UnknownNamesAreRefused) {
   EXPECT_THROW(backend("abacus"), ValueError);
 }
 
+TEST(Backend, TheReferenceHasEveryOpInFloat32) {
+  for (const OpInfo& info : all_ops()) {
+    EXPECT_TRUE(backend("reference").supports(info, DType::float32)) << info.name;
+    EXPECT_FALSE(backend("reference").supports(info, DType::int32)) << info.name;
+  }
+}
+
 }  // namespace
 }  // namespace msltx::ops

@@ -2,7 +2,18 @@
 
 namespace msltx::ops {
 
-ReferenceBackend::ReferenceBackend() : Backend("reference", "plain C++ loops") { add_norm(); }
+ReferenceBackend::ReferenceBackend() : Backend("reference", "plain C++ loops") {
+  add_embedding();
+  add_norm();
+  add_linear();
+  add_elementwise();
+  add_attention();
+  add_attention_fused();
+  add_cache();
+  add_loss();
+  add_optimizer();
+  add_sampling();
+}
 
 std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ReferenceBackend>(); }
 

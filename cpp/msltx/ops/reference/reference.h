@@ -14,7 +14,16 @@ class ReferenceBackend final : public Backend {
 
  private:
   // One per family, each in the file of its kernels.
+  void add_embedding();
   void add_norm();
+  void add_linear();
+  void add_elementwise();
+  void add_attention();
+  void add_attention_fused();
+  void add_cache();
+  void add_loss();
+  void add_optimizer();
+  void add_sampling();
 };
 
 std::unique_ptr<Backend> make_reference_backend();
