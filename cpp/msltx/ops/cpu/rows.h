@@ -1,0 +1,32 @@
+// Row functions that several kernels of the cpu backend share: what follows a matrix product while
+// its rows are still in cache. They run on the calling thread; a row's result depends on that row
+// alone. Strides are in elements, from row to row.
+#pragma once
+
+#include <cstdint>
+
+#include "msltx/ops/linear.h"
+
+namespace msltx::ops::cpu {
+
+// `out` holds x weight^T on entry. pre = out + bias (written where `pre` is given), out =
+// activation(pre). `pre` and `bias` may be null.
+void bias_activation_rows(float* out, float* pre, const float* bias, int64_t rows, int64_t cols,
+                          int64_t out_stride, int64_t pre_stride, Activation activation);
+
+// d_pre = d_out * activation'(pre); d_pre may be d_out.
+void activation_backward_rows(float* d_pre, const float* d_out, const float* pre, int64_t rows,
+                              int64_t cols, int64_t d_pre_stride, int64_t d_out_stride,
+                              int64_t pre_stride, Activation activation);
+
+// sums[c] = sum over the rows of x, in row order (in groups of 16).
+void column_sums(float* sums, const float* x, int64_t rows, int64_t cols, int64_t stride);
+
+// log(sum of exp(x)); -inf where every element is -inf, NaN where one is NaN.
+double log_sum_exp(const float* x, int64_t n);
+
+// Turns a row of logits into scale * (softmax(logits) - onehot(target)) and returns the row's cross
+// entropy, unscaled: log_sum_exp(logits) - logits[target].
+double cross_entropy_row(float* logits, int64_t V, int32_t target, float scale);
+
+}  // namespace msltx::ops::cpu

@@ -1,0 +1,114 @@
+// Loops over float rows for Highway kernels: whole vectors, then one partial vector. Compiled once
+// per instruction set; include it after hwy/foreach_target.h and hwy/highway.h.
+//
+// Sums keep four vector accumulators (the latency of an addition is three or four cycles) and join
+// them in a fixed order, so a sum's bits depend on its length and the instruction set only.
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "hwy/highway.h"
+
+#if defined(MSLTX_OPS_CPU_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MSLTX_OPS_CPU_SIMD_INL_H_
+#undef MSLTX_OPS_CPU_SIMD_INL_H_
+#else
+#define MSLTX_OPS_CPU_SIMD_INL_H_
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace msltx::ops::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using F = hn::ScalableTag<float>;
+using VF = hn::Vec<F>;
+using MF = hn::Mask<F>;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+HWY_INLINE int64_t lanes() { return static_cast<int64_t>(hn::Lanes(F())); }
+
+HWY_INLINE MF first(int64_t count) { return hn::FirstN(F(), static_cast<size_t>(count)); }
+
+// `count` < lanes() floats, zeros behind them.
+HWY_INLINE VF load_part(const float* from, int64_t count) {
+#if HWY_MEM_OPS_MIGHT_FAULT
+  HWY_ALIGN float buffer[HWY_MAX_BYTES / sizeof(float)] = {};
+  for (int64_t i = 0; i < count; ++i) buffer[i] = from[i];
+  return hn::Load(F(), buffer);
+#else
+  return hn::MaskedLoad(first(count), F(), from);
+#endif
+}
+
+HWY_INLINE void store_part(VF v, float* to, int64_t count) {
+#if HWY_MEM_OPS_MIGHT_FAULT
+  HWY_ALIGN float buffer[HWY_MAX_BYTES / sizeof(float)];
+  hn::Store(v, F(), buffer);
+  for (int64_t i = 0; i < count; ++i) to[i] = buffer[i];
+#else
+  hn::BlendedStore(v, first(count), F(), to);
+#endif
+}
+
+// out[i] = fn(in[i] ...) for vectors; out may be one of the inputs.
+template <class Fn, class... In>
+HWY_INLINE void map(int64_t n, float* out, const Fn& fn, const In*... in) {
+  const int64_t N = lanes();
+  int64_t i = 0;
+  for (; i + N <= n; i += N) hn::StoreU(fn(hn::LoadU(F(), in + i)...), F(), out + i);
+  if (i < n) store_part(fn(load_part(in + i, n - i)...), out + i, n - i);
+}
+
+HWY_INLINE float sum_of_lanes(VF v) { return hn::GetLane(hn::SumOfLanes(F(), v)); }
+HWY_INLINE float max_of_lanes(VF v) { return hn::GetLane(hn::MaxOfLanes(F(), v)); }
+
+// Sums run in float32 over blocks of 128 vectors, in float64 across blocks.
+HWY_INLINE int64_t sum_block() { return 128 * lanes(); }
+
+// The sum over i of fn(in[i] ...).
+template <class Fn, class... In>
+HWY_INLINE double sum(int64_t n, const Fn& fn, const In*... in) {
+  const int64_t N = lanes();
+  double total = 0;
+  for (int64_t i = 0; i < n;) {
+    const int64_t end = HWY_MIN(n, i + sum_block());
+    VF s0 = hn::Zero(F()), s1 = s0, s2 = s0, s3 = s0;
+    for (; i + 4 * N <= end; i += 4 * N) {
+      s0 = hn::Add(s0, fn(hn::LoadU(F(), in + i)...));
+      s1 = hn::Add(s1, fn(hn::LoadU(F(), in + i + N)...));
+      s2 = hn::Add(s2, fn(hn::LoadU(F(), in + i + 2 * N)...));
+      s3 = hn::Add(s3, fn(hn::LoadU(F(), in + i + 3 * N)...));
+    }
+    for (; i + N <= end; i += N) s0 = hn::Add(s0, fn(hn::LoadU(F(), in + i)...));
+    if (i < end) {
+      const VF part = fn(load_part(in + i, end - i)...);
+      s1 = hn::Add(s1, hn::IfThenElseZero(first(end - i), part));
+      i = end;
+    }
+    total += double{sum_of_lanes(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)))};
+  }
+  return total;
+}
+
+// The largest of x[0..n), -inf where n is 0.
+HWY_INLINE float largest(int64_t n, const float* x) {
+  const int64_t N = lanes();
+  const VF lowest = hn::Set(F(), -kInfinity);
+  VF m0 = lowest, m1 = lowest, m2 = lowest, m3 = lowest;
+  int64_t i = 0;
+  for (; i + 4 * N <= n; i += 4 * N) {
+    m0 = hn::Max(m0, hn::LoadU(F(), x + i));
+    m1 = hn::Max(m1, hn::LoadU(F(), x + i + N));
+    m2 = hn::Max(m2, hn::LoadU(F(), x + i + 2 * N));
+    m3 = hn::Max(m3, hn::LoadU(F(), x + i + 3 * N));
+  }
+  for (; i + N <= n; i += N) m0 = hn::Max(m0, hn::LoadU(F(), x + i));
+  if (i < n) m1 = hn::Max(m1, hn::IfThenElse(first(n - i), load_part(x + i, n - i), lowest));
+  return max_of_lanes(hn::Max(hn::Max(m0, m1), hn::Max(m2, m3)));
+}
+
+}  // namespace msltx::ops::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
