@@ -50,6 +50,8 @@ class Backend {
   // Encodes what brings a weight's private forms up to date with its version, if it keeps any.
   // Called on a parallel stream before the ops that use the weight.
   virtual void prepare_weight(Stream&, const Tensor& /*weight*/, WeightUse) const {}
+  // Bytes that prepare_weight keeps for a weight of this shape, for the memory plan.
+  virtual int64_t prepared_bytes(const Tensor& /*weight*/, WeightUse) const { return 0; }
 
  protected:
   // add<kernel>() or add<kernel, scratch>(), where kernel is void(Stream&, const Op&) and scratch

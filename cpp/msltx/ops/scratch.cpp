@@ -1,17 +1,17 @@
 #include "msltx/ops/scratch.h"
 
-#include "msltx/base/error.h"
-
 namespace msltx::ops {
 
 void Scratch::grow(Arena& arena, int64_t bytes) {
   if (bytes <= arena.capacity()) return;
-  if (fixed_) {
-    throw Error(
-        concat("an op asks for ", bytes, " bytes of scratch; the plan gave it ", arena.capacity()));
-  }
   arena = Arena();
   arena = Arena(bytes);
+}
+
+void Scratch::level() {
+  int64_t most = 0;
+  for (const Arena& arena : workers_) most = std::max(most, arena.capacity());
+  for (Arena& arena : workers_) grow(arena, most);
 }
 
 void Scratch::reserve_worker(int worker, int64_t bytes) {

@@ -1,5 +1,5 @@
 // Scratch memory of kernels: one region per worker and one shared region, grown to the largest need
-// seen and, once the memory plan has fixed it, never again.
+// seen. A model plans it before its first step, so that steps never grow it.
 #pragma once
 
 #include <algorithm>
@@ -21,8 +21,8 @@ class Scratch {
 
   void reserve_worker(int worker, int64_t bytes);
   void reserve_shared(int64_t bytes);
-  // From here on a larger need is a broken plan, and throws.
-  void fix() { fixed_ = true; }
+  // Gives every worker what the neediest one has: which worker met which op is chance.
+  void level();
 
   std::byte* worker(int worker) const { return workers_[static_cast<size_t>(worker)].data(); }
   std::byte* shared() const { return shared_.data(); }
@@ -34,7 +34,6 @@ class Scratch {
 
   std::vector<Arena> workers_;
   Arena shared_;
-  bool fixed_ = false;
 };
 
 }  // namespace msltx::ops

@@ -95,6 +95,22 @@ class Stream {
     std::string_view previous_;
   };
 
+  // Ops encoded while it lives run even where work was cancelled: an update of many parameters
+  // happens whole or not at all.
+  class Shield {
+   public:
+    explicit Shield(Stream& stream) : stream_(stream) {
+      stream.executor_->check_cancelled();
+      stream.shielded_ = true;
+    }
+    ~Shield() { stream_.shielded_ = false; }
+    Shield(const Shield&) = delete;
+    Shield& operator=(const Shield&) = delete;
+
+   private:
+    Stream& stream_;
+  };
+
   // For kernels ---------------------------------------------------------------------------------
 
   // fn(task, worker) for each task; in order on this worker where the stream is serial.
@@ -120,6 +136,7 @@ class Stream {
   Scratch* scratch_;
   Interceptor* interceptor_;
   int worker_ = -1;
+  bool shielded_ = false;
   int64_t shared_offset_ = 0;
   std::string_view scope_;
   StreamCounts counts_;

@@ -1,0 +1,86 @@
+#include "msltx/base/memory.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#ifdef __APPLE__
+#include <mach/mach.h>
+#endif
+
+namespace msltx {
+namespace {
+
+constexpr int64_t kUnknown = std::numeric_limits<int64_t>::max();
+
+#ifdef __linux__
+
+int64_t read_number(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  int64_t value = 0;
+  return file >> value ? value : kUnknown;  // "max" is no number
+}
+
+int64_t cgroup_memory_left() {
+  std::ifstream self("/proc/self/cgroup");
+  int64_t left = kUnknown;
+  for (std::string line; std::getline(self, line);) {
+    if (!line.starts_with("0::")) continue;
+    for (std::filesystem::path group = line.substr(3);; group = group.parent_path()) {
+      const std::filesystem::path folder = "/sys/fs/cgroup" + group.string();
+      const int64_t limit = read_number(folder / "memory.max");
+      const int64_t used = read_number(folder / "memory.current");
+      if (limit != kUnknown && used != kUnknown)
+        left = std::min(left, std::max<int64_t>(0, limit - used));
+      if (group == group.parent_path()) break;
+    }
+  }
+  return left;
+}
+
+int64_t system_memory_available() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string key; file >> key;) {
+    int64_t kilobytes = 0;
+    if (key == "MemAvailable:" && file >> kilobytes) return kilobytes * 1024;
+    file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+  }
+  return kUnknown;
+}
+
+#endif
+
+}  // namespace
+
+int64_t available_memory() {
+#if defined(__linux__)
+  return std::min(system_memory_available(), cgroup_memory_left());
+#elif defined(__APPLE__)
+  vm_statistics64_data_t stats{};
+  mach_msg_type_number_t count = HOST_VM_INFO64_COUNT;
+  if (host_statistics64(mach_host_self(), HOST_VM_INFO64, reinterpret_cast<host_info64_t>(&stats),
+                        &count) != KERN_SUCCESS) {
+    return kUnknown;
+  }
+  return static_cast<int64_t>(stats.free_count + stats.inactive_count + stats.purgeable_count) *
+         static_cast<int64_t>(vm_page_size);
+#else
+  return kUnknown;
+#endif
+}
+
+int64_t peak_resident_memory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+#ifdef __APPLE__
+  return usage.ru_maxrss;
+#else
+  return usage.ru_maxrss * 1024;
+#endif
+}
+
+}  // namespace msltx

@@ -1,0 +1,139 @@
+// GPT: the decoder-only Transformer. Calls of users (forward, forward_backward, evaluate ...) each
+// run as one job; the encode_* calls are what TrainStep and the decoder are made of.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "msltx/base/exclusive.h"
+#include "msltx/model/activations.h"
+#include "msltx/model/block.h"
+#include "msltx/model/config.h"
+#include "msltx/model/parameters.h"
+#include "msltx/ops/chunks.h"
+#include "msltx/ops/stream.h"
+
+namespace msltx::model {
+
+struct GPTOptions {
+  DType dtype = DType::float32;           // compute type
+  const ops::Backend* backend = nullptr;  // nullptr: ops::default_backend()
+  Executor* executor = nullptr;           // nullptr: Executor::global()
+  int64_t memory_limit = 0;               // bytes for all that is planned; 0: what is available
+};
+
+// Bytes by purpose. What is planned, not what is resident.
+struct MemoryReport {
+  int64_t parameters = 0, gradients = 0, optimizer = 0, activations = 0, scratch = 0, packed = 0;
+  int64_t total() const {
+    return parameters + gradients + optimizer + activations + scratch + packed;
+  }
+};
+
+class GPT {
+ public:
+  // Values drawn from (seed, parameter name). Throws ValueError for a configuration that cannot be
+  // or is not supported, MemoryLimitError where the parameters alone do not fit.
+  explicit GPT(GPTConfig config, uint64_t seed = 0, const GPTOptions& options = {});
+
+  const GPTConfig& config() const { return config_; }
+  Parameters& parameters() { return parameters_; }
+  const Parameters& parameters() const { return parameters_; }
+  DType dtype() const { return options_.dtype; }
+  const ops::Backend& backend() const { return *options_.backend; }
+  Executor& executor() const { return *options_.executor; }
+  int64_t num_parameters() const { return parameter_count(config_); }
+  Exclusive& exclusive() { return exclusive_; }
+
+  void set_section_mode(ops::SectionMode mode) { section_mode_ = mode; }
+  // Fills activations with NaN outside their declared lives: a check of the memory plan.
+  void set_poison(bool on) { poison_ = on; }
+  void set_interceptor(ops::Interceptor* interceptor) { interceptor_ = interceptor; }
+
+  // Trunk: tokens (B, T) to hidden (B T, C), the input of the output projection. The result stays
+  // valid until the next call. With Keep::for_backward, backward() may follow.
+  Tensor forward(const int32_t* tokens, BatchShape shape, Keep keep = Keep::for_backward);
+  // Head: hidden (N, C) to logits (N, V).
+  void logits(const Tensor& hidden, const Tensor& out);
+  // From the gradient of the logits (N, V), or of hidden (N, C), of the last forward() to all
+  // gradients, which are overwritten, or added to.
+  void backward_from_logits(const Tensor& d_logits, bool accumulate);
+  void backward_from_hidden(const Tensor& d_hidden, bool accumulate);
+
+  // The loss and its gradients; the loss is the sum over counted targets divided by `normalizer`,
+  // or by their number where it is 0. A batch without a counted target gives 0 and zero gradients.
+  float forward_backward(const int32_t* tokens, const int32_t* targets, BatchShape shape,
+                         bool accumulate, double normalizer, int64_t ignore_index = -1);
+  // Sum of the losses over counted targets.
+  double evaluate_sum(const int32_t* tokens, const int32_t* targets, BatchShape shape,
+                      int64_t ignore_index = -1);
+
+  // Reserves what a batch of this shape needs, scratch included. `gradient_bytes_elsewhere`
+  // (optimizer moments) counts against the limit. Throws MemoryLimitError with advice.
+  void plan(BatchShape shape, Keep keep, int64_t bytes_elsewhere = 0);
+  MemoryReport memory() const;
+  Activations& activations() { return *activations_; }
+
+  // Encoding: tokens and targets of the planned shape must have been written to activations().
+  ops::Stream make_stream();
+  void encode_prepare(ops::Stream& stream, bool backward) const;
+  void encode_forward(ops::Stream& stream) const;
+  void encode_loss(ops::Stream& stream, const Tensor& loss, int64_t ignore_index,
+                   float scale) const;
+  // The loss, d_hidden and the head's gradients.
+  void encode_head(ops::Stream& stream, const Tensor& loss, int64_t ignore_index, float scale,
+                   bool accumulate) const;
+  // From activations().d_hidden to the gradients of the trunk. The head's gradients must be there:
+  // a tied embedding adds to them.
+  void encode_backward(ops::Stream& stream, bool accumulate) const;
+
+  // Throws ValueError naming the first token outside [0, vocab_size).
+  void check_tokens(const int32_t* tokens, int64_t count) const;
+  // Likewise, `ignore_index` allowed. Returns how many targets are counted.
+  int64_t check_targets(const int32_t* targets, int64_t count, int64_t ignore_index) const;
+
+  // For generation.
+  const std::vector<Block>& blocks() const { return blocks_; }
+  Tensor head_weight() const { return head_weight_->value; }
+  Tensor head_bias() const { return head_bias_ ? head_bias_->value : Tensor{}; }
+  // x (N, C) from tokens (N); the first token of each sequence stands at offsets[b], or at 0.
+  void encode_embedding(ops::Stream& stream, const Tensor& x, const Tensor& tokens,
+                        int64_t sequences, const Tensor& offsets) const;
+  // The last normalization, where the placement has one; gives what the head reads.
+  Tensor encode_final_norm(ops::Stream& stream, const NormActivations& a,
+                           const Residual& last) const;
+
+  // Runs encode(stream) as one job and waits for it once.
+  void run(const std::function<void(ops::Stream&)>& encode);
+
+ private:
+  void check_shape(BatchShape shape) const;
+  void enter_section(int section) const;
+  void load(const int32_t* tokens, const int32_t* targets);
+
+  GPTConfig config_;
+  GPTOptions options_;
+  Parameters parameters_;
+  std::vector<Block> blocks_;
+  Parameter *tokens_ = nullptr, *positions_ = nullptr;
+  Parameter *norm_weight_ = nullptr, *norm_bias_ = nullptr;
+  Parameter *head_weight_ = nullptr, *head_bias_ = nullptr;
+  Arena constants_;
+  Tensor sinusoids_;  // (context_length, C)
+  Tensor loss_;       // (1), for calls of users
+  Arena loss_arena_;
+
+  ops::SectionMode section_mode_ = ops::SectionMode::automatic;
+  ops::Interceptor* interceptor_ = nullptr;
+  std::unique_ptr<ops::Scratch> scratch_;
+  std::unique_ptr<Activations> activations_;
+  int64_t bytes_elsewhere_ = 0;
+  bool ready_for_backward_ = false;
+  bool poison_ = false;
+  Exclusive exclusive_;
+};
+
+}  // namespace msltx::model
