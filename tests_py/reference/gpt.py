@@ -127,7 +127,7 @@ class GPT:
 
     def loss(self, tokens: Integers, targets: Integers, normalizer: float = 0) -> float:
         """Mean cross entropy over counted targets, or their sum / normalizer."""
-        return self._loss(self.forward(tokens), targets, normalizer)[0]
+        return float(self._loss(self.forward(tokens), targets, normalizer)[0])
 
     def forward_backward(
         self,
@@ -140,9 +140,11 @@ class GPT:
         if not accumulate:
             self.gradients = {name: np.zeros_like(p) for name, p in self.parameters.items()}
         hidden, trunk_backward = self._trunk(tokens)
-        loss, d_hidden, d_weight, d_bias = self._loss(hidden, targets, normalizer)
+        loss: float
+        loss, d_hidden, d_weight, *d_bias = self._loss(hidden, targets, normalizer)
         self._add("embed.tokens.weight" if self.config.tie_weights else "head.weight", d_weight)
-        self._add("head.bias", d_bias)
+        if d_bias:
+            self._add("head.bias", d_bias[0])
         trunk_backward(d_hidden)
         return loss
 
@@ -151,9 +153,8 @@ class GPT:
         weight = self.parameters["embed.tokens.weight" if tied else "head.weight"]
         return weight, self.parameters.get("head.bias")
 
-    def _loss(
-        self, hidden: Array, targets: Integers, normalizer: float
-    ) -> tuple[float, Array, Array, Array]:
+    def _loss(self, hidden: Array, targets: Integers, normalizer: float) -> tuple[Any, ...]:
+        """Give the loss, then the gradients of the hidden, the head's weight and bias."""
         weight, bias = self._head()
         divisor = normalizer or max(int((targets != IGNORE_INDEX).sum()), 1)
         loss, *gradients = _values(
@@ -161,8 +162,7 @@ class GPT:
                 hidden, weight, targets, bias, ignore_index=IGNORE_INDEX, scale=1 / divisor
             )
         )
-        d_hidden, d_weight, d_bias = gradients
-        return float(loss[0]), d_hidden, d_weight, d_bias
+        return float(loss), *gradients
 
     def _add(self, name: str, gradient: Array) -> None:
         """Add to a parameter's gradient; a bias that the model does not have is passed over."""
@@ -287,7 +287,7 @@ class GPT:
 def gradient_norm(gradients: Mapping[str, Anything]) -> float:
     """Norm of all gradients taken as one vector."""
     together = np.concatenate([gradient.reshape(-1) for gradient in gradients.values()])
-    return float(global_norm(together).value[0])
+    return float(global_norm(together).value)
 
 
 @dataclass
@@ -324,7 +324,7 @@ class Trainer:
     def update(self, lr: float) -> None:
         """Clip the gradients and move the parameters."""
         gradients = self.model.gradients
-        norm = np.array([gradient_norm(gradients)])
+        norm = np.asarray(gradient_norm(gradients))
         _, grad_scale, skip = clip(np.zeros(1), norm, max_norm=self.grad_clip)
         self.steps += 1
         for name, param in self.model.parameters.items():

@@ -230,7 +230,7 @@ def flat(rng: Rng, size: int) -> Arguments:
 
 
 def _scalar(value: float | None) -> Anything | None:
-    return None if value is None else np.full(1, value, dtype=np.float32)
+    return None if value is None else np.asarray(value, dtype=np.float32)
 
 
 def clip(

@@ -19,7 +19,7 @@ def softmax_cross_entropy_forward(
 ) -> tuple[Result, Result]:
     """loss = sum of (lse - logits[target]) over counted rows / normalizer, lse = log(sum(exp)).
 
-    logits [N, V], targets [N] -> loss [1], lse [N]. Rows whose target is ignore_index do not count;
+    logits [N, V], targets [N] -> loss [], lse [N]. Rows whose target is ignore_index do not count;
     normalizer 0 means their number. With none counted the loss is 0.
     """
     logits = float64(logits)
@@ -32,7 +32,7 @@ def softmax_cross_entropy_forward(
     divisor = normalizer or max(int(counted.sum()), 1)
     loss = (lse[counted] - target_logits).sum() / divisor
     size = (lse_size[counted] + np.abs(target_logits)).sum() / divisor
-    return Result(np.full(1, loss), np.full(1, size)), Result(lse, lse_size)
+    return Result(np.asarray(loss), np.asarray(size)), Result(lse, lse_size)
 
 
 def softmax_cross_entropy_backward(
@@ -64,7 +64,7 @@ def linear_cross_entropy_forward(
 ) -> Result:
     """loss = scale x sum of the counted rows' cross entropies of logits = hidden weight^T + bias.
 
-    hidden [N, C], weight [V, C], targets [N], bias [V] -> loss [1].
+    hidden [N, C], weight [V, C], targets [N], bias [V] -> loss [].
     """
     return linear_cross_entropy_forward_backward(
         hidden, weight, targets, bias, ignore_index=ignore_index, scale=scale
@@ -79,13 +79,13 @@ def linear_cross_entropy_forward_backward(
     *,
     ignore_index: int = -1,
     scale: float = 1.0,
-) -> tuple[Result, Result, Result, Result]:
-    """Give the loss and its gradients: d_hidden [N, C], d_weight [V, C], d_bias [V]."""
+) -> tuple[Result, ...]:
+    """Give the loss, d_hidden [N, C], d_weight [V, C] and, where there is a bias, d_bias [V]."""
     shape, hidden, weight = hidden.shape, rows(float64(hidden)), float64(weight)
     targets = targets.reshape(-1)
-    bias = np.zeros(len(weight)) if bias is None else float64(bias)
-    logits = hidden @ weight.T + bias
-    logits_size = np.abs(hidden) @ np.abs(weight.T) + np.abs(bias)
+    offset = np.zeros(len(weight)) if bias is None else float64(bias)
+    logits = hidden @ weight.T + offset
+    logits_size = np.abs(hidden) @ np.abs(weight.T) + np.abs(offset)
 
     counted = targets != ignore_index
     lse = logsumexp(logits)[:, None]
@@ -97,9 +97,9 @@ def linear_cross_entropy_forward_backward(
     lse_size = np.abs(lse) + (probs * logits_size).sum(-1, keepdims=True)
     loss_size = counted[:, None] * lse_size + (one_hot * logits_size).sum(-1, keepdims=True)
     size = abs(scale) * (probs * (1 + logits_size + lse_size) + one_hot)
-    return (
-        Result(np.full(1, loss), np.full(1, abs(scale) * loss_size.sum())),
+    results = (
+        Result(np.asarray(loss), np.asarray(abs(scale) * loss_size.sum())),
         Result((d_logits @ weight).reshape(shape), (size @ np.abs(weight)).reshape(shape)),
         Result(d_logits.T @ hidden, size.T @ np.abs(hidden)),
-        Result(d_logits.sum(0), size.sum(0)),
     )
+    return results if bias is None else (*results, Result(d_logits.sum(0), size.sum(0)))

@@ -15,8 +15,8 @@ def zero(x: Anything) -> Result:
 
 
 def global_norm(x: Anything) -> Result:
-    """norm = sqrt(sum of x^2) over everything; x any shape -> norm [1]."""
-    norm = np.sqrt((float64(x) ** 2).sum(keepdims=True)).reshape(1)
+    """norm = sqrt(sum of x^2) over everything; x any shape -> norm []."""
+    norm = np.asarray(np.sqrt((float64(x) ** 2).sum()))
     return Result(norm, norm)
 
 
@@ -32,18 +32,18 @@ def clip(
 
     skip is 1 where the norm or any of the losses is not finite or skip_always is set, else 0;
     where it is 1, nobody reads the others and they may be anything.
-    x [N], norm [1], loss [M] -> out [N], grad_scale [1], skip [1].
+    x [N], norm [], loss [M] -> out [N], grad_scale [], skip [].
     """
-    x, length = float64(x), float(float64(norm)[0])
+    x, length = float64(x), float(float64(norm))
     losses = np.zeros(1) if loss is None else float64(loss)
     skip = skip_always or not (math.isfinite(length) and bool(np.isfinite(losses).all()))
     clipped = not skip and max_norm > 0 and length > max_norm
-    grad_scale = np.full(1, max_norm / length if clipped else 1.0)
+    grad_scale = np.asarray(max_norm / length if clipped else 1.0)
     out = x * grad_scale
     return (
         Result(out, np.abs(out), np.asarray(skip)),
         Result(grad_scale, grad_scale, np.asarray(skip)),
-        exact(np.full(1, float(skip))),
+        exact(np.asarray(float(skip))),
     )
 
 
@@ -67,12 +67,12 @@ def adamw(
     m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, with g = grad_scale grad;
     m_hat = m / (1 - beta1^step), v_hat = v / (1 - beta2^step);
     param = (1 - lr weight_decay) param - lr m_hat / (sqrt(v_hat) + eps).
-    Nothing changes where skip is not 0. All [N], the two scalars [1] -> param, m, v.
+    Nothing changes where skip is not 0. All [N], the two scalars [] -> param, m, v.
     """
     param, m, v = float64(param), float64(m), float64(v)
-    if skip is not None and float64(skip)[0] != 0:
+    if skip is not None and float(float64(skip)) != 0:
         return exact(param), exact(m), exact(v)
-    g = float64(grad) * (1.0 if grad_scale is None else float(float64(grad_scale)[0]))
+    g = float64(grad) * (1.0 if grad_scale is None else float(float64(grad_scale)))
 
     new_m = beta1 * m + (1 - beta1) * g
     new_v = beta2 * v + (1 - beta2) * g**2

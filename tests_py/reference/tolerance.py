@@ -51,6 +51,8 @@ def assert_close(
         out, ref = out[~undecided], ref[~undecided]
         magnitude = None if magnitude is None else magnitude[~undecided]
     out, ref = float64(out), float64(ref)
+    if out.size == 0:
+        return
     if magnitude is None:
         unequal = np.argwhere(out != ref)
         if len(unequal):
@@ -76,8 +78,6 @@ def assert_close(
     # Below the smallest normal float32 there are no digits to compare.
     error = _norms(out - ref)
     limit = tol * (_norms(ref) + _norms(magnitude)) + np.finfo(np.float32).tiny
-    if error.size == 0:
-        return
     ratio = error / limit
     row = tuple(int(i) for i in np.unravel_index(int(ratio.argmax()), ratio.shape))
     worst = f"row {list(row)}: " + _describe(out, ref, magnitude, row)
