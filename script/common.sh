@@ -22,17 +22,21 @@ esac
 # Tools of the virtual environment first, whatever the caller has activated.
 export PATH=$venv/bin:$PATH
 unset PYTHONHOME PYTHONPATH
-# The package and the tests compile the same engine: with ccache the second one takes seconds.
-if [ -z "${CMAKE_CXX_COMPILER_LAUNCHER:-}" ] && command -v ccache >/dev/null; then
-  export CMAKE_CXX_COMPILER_LAUNCHER=ccache
-fi
 export CMAKE_GENERATOR=Ninja
+# One name for the compiler: package and tests compile the same engine, and ccache then does it once.
+export CXX=${CXX:-c++}
+use_ccache() {
+  if [ -z "${CMAKE_CXX_COMPILER_LAUNCHER:-}" ] && command -v ccache >/dev/null; then
+    export CMAKE_CXX_COMPILER_LAUNCHER=ccache
+  fi
+}
 export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(cores)}
 
 # build PRESET: configures and builds it; CMake's long output is shown only when it fails.
 build() {
   local preset=$1 log
   mkdir -p "$root/build"
+  use_ccache
   log=$root/build/$preset.log
   say "building $preset (log: build/$preset.log)"
   if ! { cmake --preset "$preset" -DMSLTX_CPU_BACKEND="$cpu_backend" \
