@@ -32,6 +32,11 @@ use_ccache() {
 }
 export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(cores)}
 
+# Libraries of our own making (script/libraries) come before the system's.
+if [ -e "$root/.libraries/.complete" ]; then
+  export CMAKE_PREFIX_PATH=$root/.libraries${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}
+fi
+
 # build PRESET: configures and builds it; CMake's long output is shown only when it fails.
 build() {
   local preset=$1 log
