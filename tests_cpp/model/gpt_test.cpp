@@ -16,8 +16,8 @@ struct Outcome {
   std::vector<float> gradients;
 };
 
-Outcome outcome_of(GPTConfig config, const char* backend, int threads, ops::SectionMode mode, BatchShape shape,
-        bool poison = false) {
+Outcome outcome_of(GPTConfig config, const char* backend, int threads, ops::SectionMode mode,
+                   BatchShape shape, bool poison = false) {
   Executor executor(threads);
   GPT model(config, 7, {.backend = &ops::backend(backend), .executor = &executor});
   model.set_section_mode(mode);
@@ -36,7 +36,8 @@ TEST_P(GPTOnBackend, SameBitsAtAnyThreadCountAndInBothSectionModes) {
     config.norm_placement = placement;
     config.context_length = 100;
     const BatchShape shape{7, 100};
-    const Outcome first = outcome_of(config, GetParam().data(), 1, ops::SectionMode::whole_batch, shape);
+    const Outcome first =
+        outcome_of(config, GetParam().data(), 1, ops::SectionMode::whole_batch, shape);
     EXPECT_NEAR(first.loss, std::log(61.0f), 0.2f);
     for (int threads : {1, 2, 3, 8}) {
       for (auto mode : {ops::SectionMode::whole_batch, ops::SectionMode::by_chunk}) {
@@ -52,7 +53,8 @@ TEST_P(GPTOnBackend, ReadsNothingOutsideItsDeclaredLife) {
   for (NormPlacement placement : {NormPlacement::pre, NormPlacement::post}) {
     GPTConfig config = tiny_config();
     config.norm_placement = placement;
-    const Outcome clean = outcome_of(config, GetParam().data(), 2, ops::SectionMode::automatic, {4, 16});
+    const Outcome clean =
+        outcome_of(config, GetParam().data(), 2, ops::SectionMode::automatic, {4, 16});
     const Outcome poisoned =
         outcome_of(config, GetParam().data(), 2, ops::SectionMode::automatic, {4, 16}, true);
     EXPECT_EQ(clean.loss, poisoned.loss);
