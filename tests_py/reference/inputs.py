@@ -75,6 +75,30 @@ def linear(
     }
 
 
+def linear_weights(
+    rng: Rng,
+    N: Shape,
+    C: int,
+    O: int,  # noqa: E741
+    bias: bool = True,
+    activation: str = "none",
+) -> Arguments:
+    """Three partial sums of the bias: what they are sums of does not matter here."""
+    return {
+        "x": normal(rng, *N, C),
+        "d_pre": normal(rng, *N, O),
+        "d_bias_partials": _optional(normal(rng, 3, O), bias),
+    }
+
+
+def norm_weights(rng: Rng, N: Shape, C: int) -> Arguments:
+    sums = math.prod(N)
+    return {
+        "d_gamma_partials": normal(rng, sums, C),
+        "d_beta_partials": _optional(normal(rng, sums, C), sums != 1),
+    }
+
+
 def gelu(rng: Rng, N: Shape, C: int, approximate: str = "tanh") -> Arguments:
     return {"x": normal(rng, *N, C, scale=3), "approximate": approximate}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .activation import gelu_backward, gelu_forward
-from .result import Anything, Array, Result, float64, rows
+from .result import Anything, Result, float64, partial_sums, rows
 
 APPROXIMATE = {"gelu_tanh": "tanh", "gelu": "none"}  # activation -> gelu_forward's attribute
 
@@ -36,32 +36,46 @@ def linear_forward(
 
 
 def linear_backward_data(
-    d_out: Anything, weight: Anything, pre: Anything | None = None, *, activation: str = "none"
-) -> Result | tuple[Result, Result]:
-    """d_pre = d_out activation'(pre), d_x = d_pre weight; d_pre comes back only with an activation.
+    d_out: Anything,
+    weight: Anything,
+    pre: Anything | None = None,
+    *,
+    activation: str = "none",
+    partial_rows: int = 0,
+) -> tuple[Result, ...]:
+    """d_pre = d_out activation'(pre), d_x = d_pre weight, and sums of d_pre over groups of rows.
 
-    d_out and pre [N, O], weight [O, C] -> d_x [N, C], d_pre [N, O].
+    d_out and pre [N, O], weight [O, C] -> d_x [N, C], d_pre [N, O] only with an activation,
+    d_bias_partials [P, O].
     """
     _check(activation)
-    d_pre, weight = float64(d_out), float64(weight)
-    size = np.abs(d_pre)
+    d_out, weight = float64(d_out), float64(weight)
+    d_pre = Result(d_out, np.abs(d_out))
     if activation != "none":
         assert pre is not None
-        through = gelu_backward(d_out, pre, approximate=APPROXIMATE[activation])
-        assert through.magnitude is not None
-        d_pre, size = through.value, through.magnitude
-    d_x = Result(d_pre @ weight, size @ np.abs(weight))
-    return d_x if activation == "none" else (d_x, Result(d_pre, size))
+        d_pre = gelu_backward(d_out, pre, approximate=APPROXIMATE[activation])
+    assert d_pre.magnitude is not None
+    d_x = Result(d_pre.value @ weight, d_pre.magnitude @ np.abs(weight))
+    sums = Result(
+        partial_sums(rows(d_pre.value), partial_rows),
+        partial_sums(rows(d_pre.magnitude), partial_rows),
+    )
+    return (d_x, sums) if activation == "none" else (d_x, d_pre, sums)
 
 
-def linear_backward_weights(d_pre: Anything, x: Anything) -> tuple[Result, Result]:
-    """d_weight = d_pre^T x, d_bias = sum of d_pre over rows; -> d_weight [O, C], d_bias [O]."""
-    return _weights(float64(d_pre), np.abs(float64(d_pre)), float64(x))
+def linear_backward_weights(
+    x: Anything, d_pre: Anything, d_bias_partials: Anything | None = None
+) -> Result | tuple[Result, Result]:
+    """d_weight = d_pre^T x, d_bias = sum of the partial sums, where they are given.
 
-
-def _weights(d_pre: Array, size: Array, x: Array) -> tuple[Result, Result]:
-    d_pre, size, x = rows(d_pre), rows(size), rows(x)
-    return Result(d_pre.T @ x, size.T @ np.abs(x)), Result(d_pre.sum(0), size.sum(0))
+    x [N, C], d_pre [N, O], d_bias_partials [P, O] -> d_weight [O, C], d_bias [O].
+    """
+    x, d_pre = rows(float64(x)), rows(float64(d_pre))
+    d_weight = Result(d_pre.T @ x, np.abs(d_pre).T @ np.abs(x))
+    if d_bias_partials is None:
+        return d_weight
+    sums = float64(d_bias_partials)
+    return d_weight, Result(sums.sum(0), np.abs(sums).sum(0))
 
 
 def linear_backward(
@@ -73,10 +87,10 @@ def linear_backward(
     activation: str = "none",
 ) -> tuple[Result, Result, Result]:
     """Give d_x [N, C], d_weight [O, C], d_bias [O]: both of the above, one after the other."""
-    data = linear_backward_data(d_out, weight, pre, activation=activation)
-    if isinstance(data, Result):
-        d_x, d_pre = data, Result(float64(d_out), np.abs(float64(d_out)))
-    else:
-        d_x, d_pre = data
+    d_x, *through, sums = linear_backward_data(d_out, weight, pre, activation=activation)
+    d_pre = through[0] if through else Result(float64(d_out), np.abs(float64(d_out)))
     assert d_pre.magnitude is not None
-    return d_x, *_weights(d_pre.value, d_pre.magnitude, float64(x))
+    assert sums.magnitude is not None
+    x = rows(float64(x))
+    d_weight = Result(rows(d_pre.value).T @ x, rows(d_pre.magnitude).T @ np.abs(x))
+    return d_x, d_weight, Result(sums.value[0], sums.magnitude[0])

@@ -36,7 +36,12 @@ from .embedding import (
 )
 from .inputs import Arguments
 from .kv_cache import kv_cache_append, kv_cache_gather
-from .linear import linear_backward, linear_forward
+from .linear import (
+    linear_backward,
+    linear_backward_data,
+    linear_backward_weights,
+    linear_forward,
+)
 from .loss import (
     linear_cross_entropy_forward,
     linear_cross_entropy_forward_backward,
@@ -45,10 +50,13 @@ from .loss import (
 )
 from .normalization import (
     layernorm_backward,
+    layernorm_backward_data,
+    layernorm_backward_weights,
     layernorm_forward,
     residual_add_backward,
     residual_add_forward,
     residual_layernorm_backward,
+    residual_layernorm_backward_data,
     residual_layernorm_forward,
 )
 from .optimizer import adamw, clip, global_norm, zero
@@ -69,7 +77,7 @@ class Definition:
     function
         The definition; positional parameters are inputs, keyword-only ones attributes.
     outputs
-        Names of what it returns, in order; an output may be left out at the end.
+        Names of what it may return, in order; some are there only with an option.
     generate
         generate(rng, **case) makes float32 and int32 inputs and attributes, by parameter name.
     cases
@@ -144,10 +152,23 @@ def sizes_of(arguments: Arguments) -> Arguments:
     return sizes
 
 
-def _backward_of(forward: Definition, function: Definable, outputs: tuple[str, ...]) -> Definition:
-    """Define a backward on the cases of its forward, the forward's outputs as it saves them."""
+def _backward_of(
+    forward: Definition,
+    function: Definable,
+    outputs: tuple[str, ...],
+    options: tuple[Case, ...] = ({},),
+) -> Definition:
+    """Define a backward on the cases of its forward, the forward's outputs as it saves them.
 
-    def generate(rng: np.random.Generator, without: tuple[str, ...] = (), **case: Any) -> Arguments:
+    `options` are sets of attributes of the backward's own, to be tried on each case.
+    """
+
+    def generate(
+        rng: np.random.Generator,
+        without: tuple[str, ...] = (),
+        partial_rows: int | None = None,
+        **case: Any,
+    ) -> Arguments:
         arguments = forward.generate(rng, **case)
         results = call(forward.function, arguments)
         cotangents = {
@@ -155,6 +176,8 @@ def _backward_of(forward: Definition, function: Definable, outputs: tuple[str, .
             for name, result in zip(forward.outputs, results, strict=False)
         }
         filled = backward_arguments(forward, function, arguments, cotangents)
+        if partial_rows is not None:
+            filled["partial_rows"] = partial_rows
         return {
             name: a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == float else a
             for name, a in filled.items()
@@ -164,7 +187,8 @@ def _backward_of(forward: Definition, function: Definable, outputs: tuple[str, .
     saved = [n for n in ("mean", "rstd") if n in inspect.signature(function).parameters]
     recomputing = {**forward.cases[1], "without": tuple(saved)}
     cases = (*forward.cases, recomputing) if saved else forward.cases
-    return Definition(function, outputs, generate, cases, tol=forward.tol)
+    tried = tuple({**case, **option} for case in cases for option in options)
+    return Definition(function, outputs, generate, tried, tol=forward.tol)
 
 
 _ATTENTION_CASES: tuple[Case, ...] = (
@@ -211,6 +235,8 @@ _CACHE_CASES: tuple[Case, ...] = (
     {"B": 2, "nh": 2, "nkv": 1, "T": 65, "S": 129, "hs": 64},
 )
 _FLAT_CASES: tuple[Case, ...] = ({"size": 6}, {"size": 1}, {"size": 1023}, {"size": 70_001})
+
+_GROUPS: tuple[Case, ...] = ({"partial_rows": 0}, {"partial_rows": 4})
 
 _FORWARDS: dict[str, Definition] = {
     "embedding_forward": Definition(
@@ -372,6 +398,30 @@ DEFINITIONS: dict[str, Definition] = {
         ("loss", "d_hidden", "d_weight", "d_bias"),
         inputs.linear_cross_entropy,
         _FORWARDS["linear_cross_entropy_forward"].cases,
+    ),
+    "linear_backward_data": _backward_of(
+        _FORWARDS["linear_forward"],
+        linear_backward_data,
+        ("d_x", "d_pre", "d_bias_partials"),
+        options=_GROUPS,
+    ),
+    "linear_backward_weights": Definition(
+        linear_backward_weights, ("d_weight", "d_bias"), inputs.linear_weights, _LINEAR_CASES
+    ),
+    "layernorm_backward_data": _backward_of(
+        _FORWARDS["layernorm_forward"],
+        layernorm_backward_data,
+        ("d_x", "d_gamma_partials", "d_beta_partials"),
+        options=_GROUPS,
+    ),
+    "layernorm_backward_weights": Definition(
+        layernorm_backward_weights, ("d_gamma", "d_beta"), inputs.norm_weights, _ROW_CASES
+    ),
+    "residual_layernorm_backward_data": _backward_of(
+        _FORWARDS["residual_layernorm_forward"],
+        residual_layernorm_backward_data,
+        ("d_x", "d_gamma_partials", "d_beta_partials"),
+        options=_GROUPS,
     ),
     "attention_inference": Definition(
         attention_inference, ("out",), inputs.attention_inference, _CACHE_CASES

@@ -64,3 +64,9 @@ def float64(array: npt.ArrayLike) -> Array:
 def rows(array: Anything) -> Anything:
     """View an array [..., C] as [P, C]."""
     return array.reshape(-1, array.shape[-1])
+
+
+def partial_sums(array: Array, partial_rows: int) -> Array:
+    """Add up rows [P', C] in groups of partial_rows, the last one smaller; 0: all in one group."""
+    step = partial_rows or len(array)
+    return np.add.reduceat(array, np.arange(0, len(array), step), axis=0)
