@@ -10,6 +10,12 @@ namespace msltx::ops {
 class CpuBackend final : public Backend {
  public:
   CpuBackend();
+
+  void prepare_weight(Stream& stream, const Tensor& weight, WeightUse use) const override;
+
+ private:
+  // One per family, each in the file of its kernels.
+  void add_linear();
 };
 
 std::unique_ptr<Backend> make_cpu_backend();

@@ -1,0 +1,26 @@
+// The packed forms of a weight (out, in) that the cpu backend keeps beside it: one for rows x
+// weight^T and one for rows x weight, each as old as the version of the weight it was made from.
+// See onednn.h for the layout.
+#pragma once
+
+#include <cstdint>
+
+#include "msltx/base/arena.h"
+#include "msltx/ops/backend.h"
+#include "msltx/ops/stream.h"
+#include "msltx/ops/weight.h"
+
+namespace msltx::ops::cpu {
+
+enum class Form : uint8_t { forward, backward };
+
+// Bytes of scratch that PackedWeight asks for: none where the weight's form is up to date.
+int64_t packing_scratch(const Tensor& weight, Form form);
+
+// The form of `weight`: its own where it is up to date, or else packed now, into `scratch`.
+const float* packed(Stream& stream, const Tensor& weight, Form form, std::byte* scratch);
+
+// Brings the forms that `use` names up to date.
+void prepare(Stream& stream, const Tensor& weight, WeightUse use);
+
+}  // namespace msltx::ops::cpu

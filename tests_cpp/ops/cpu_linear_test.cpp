@@ -1,0 +1,285 @@
+// linear of the cpu backend: against the reference, with the same bits for any cut of the rows, any
+// number of threads and both kinds of stream, and on the kernels of oneDNN that are fast.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "msltx/ops/cpu/onednn.h"
+#include "msltx/ops/ops.h"
+#include "msltx/ops/weight.h"
+
+namespace msltx::ops {
+namespace {
+
+// A matrix whose rows lie `gap` elements further apart than they are long, NaN in the gaps.
+struct Matrix {
+  int64_t rows, cols, stride;
+  std::vector<float> data;
+
+  Matrix(int64_t r, int64_t c, int64_t gap = 0)
+      : rows(r),
+        cols(c),
+        stride(c + gap),
+        data(static_cast<size_t>(r * (c + gap)), std::numeric_limits<float>::quiet_NaN()) {}
+
+  static Matrix random(int64_t r, int64_t c, uint32_t seed, int64_t gap = 0) {
+    Matrix m(r, c, gap);
+    std::mt19937 bits(seed);
+    std::normal_distribution<float> normal;
+    for (int64_t i = 0; i < r; ++i) {
+      for (int64_t j = 0; j < c; ++j) m.at(i, j) = normal(bits);
+    }
+    return m;
+  }
+  float& at(int64_t r, int64_t c) { return data[static_cast<size_t>(r * stride + c)]; }
+  Tensor tensor() {
+    Tensor t = Tensor::host(data.data(), DType::float32, {rows, stride});
+    return stride == cols ? t : t.slice(1, 0, cols);
+  }
+  Tensor vector() { return Tensor::host(data.data(), DType::float32, {cols}); }
+  bool same_bits(Matrix& other, int64_t count) {
+    for (int64_t r = 0; r < count; ++r) {
+      if (std::memcmp(&at(r, 0), &other.at(r, 0), static_cast<size_t>(cols) * sizeof(float))) {
+        return false;
+      }
+    }
+    return true;
+  }
+};
+
+// |a - b| <= 1e-6 (|b| + the sum's size over absolute values), for sums of `terms` products of
+// normal numbers.
+void expect_near(Matrix& a, Matrix& b, int64_t terms, const char* what) {
+  const double magnitude = 0.64 * static_cast<double>(terms) + 1;
+  for (int64_t r = 0; r < a.rows; ++r) {
+    for (int64_t c = 0; c < a.cols; ++c) {
+      ASSERT_NEAR(a.at(r, c), b.at(r, c), 1e-6 * (std::abs(b.at(r, c)) + magnitude))
+          << what << " (" << r << ", " << c << ")";
+    }
+  }
+}
+
+struct Runner {
+  Executor executor;
+  Scratch scratch;
+  Stream stream;
+  explicit Runner(std::string_view name = "cpu", int threads = 2)
+      : executor(threads), scratch(threads), stream(backend(name), executor, scratch) {}
+
+  template <class Op>
+  void run(const Op& op, bool serial = false) {
+    executor.run([&] {
+      if (!serial) return stream.encode(op);
+      Stream inner = stream.serial(0);
+      inner.encode(op);
+    });
+  }
+};
+
+struct Shape {
+  int64_t N, C, O;
+};
+
+const Shape kShapes[] = {{1, 1, 1},     {3, 7, 65},     {5, 64, 64},      {200, 33, 130},
+                         {300, 65, 63}, {129, 513, 70}, {600, 130, 1025}, {2, 2049, 40}};
+
+TEST(CpuLinear, ForwardIsTheReference) {
+  Runner cpu, reference("reference");
+  for (const auto& [N, C, O] : kShapes) {
+    for (const int64_t gap : {0, 3}) {
+      for (const Activation activation : {Activation::none, Activation::gelu_tanh}) {
+        Matrix x = Matrix::random(N, C, 1, gap), w = Matrix::random(O, C, 2, gap);
+        Matrix bias = Matrix::random(1, O, 3), out(N, O, gap), pre(N, O, gap), out2 = out,
+               pre2 = pre;
+        const bool full = activation != Activation::none;
+        LinearForward op{.out = out.tensor(),
+                         .pre = full ? pre.tensor() : Tensor{},
+                         .x = x.tensor(),
+                         .weight = w.tensor(),
+                         .bias = full ? bias.vector() : Tensor{},
+                         .activation = activation};
+        cpu.run(op);
+        op.out = out2.tensor();
+        if (full) op.pre = pre2.tensor();
+        reference.run(op);
+        expect_near(out, out2, C, "out");
+        if (full) expect_near(pre, pre2, C, "pre");
+      }
+    }
+  }
+}
+
+TEST(CpuLinear, BackwardIsTheReference) {
+  Runner cpu, reference("reference");
+  for (const auto& [N, C, O] : kShapes) {
+    for (const int64_t partial_rows : {0, 1, 50, 150, 257}) {
+      const bool gelu = partial_rows % 2 == 0;
+      const int64_t gap = partial_rows == 50 ? 5 : 0;
+      const int64_t P = partial_rows ? (N + partial_rows - 1) / partial_rows : 1;
+      Matrix d_out = Matrix::random(N, O, 1, gap), w = Matrix::random(O, C, 2);
+      Matrix pre = Matrix::random(N, O, 3, gap), x = Matrix::random(N, C, 4, gap);
+      Matrix d_x(N, C, gap), d_pre(N, O, gap), partials(P, O), d_w = Matrix::random(O, C, 5),
+                                                               d_bias = Matrix::random(1, O, 6);
+      Matrix d_x2 = d_x, d_pre2 = d_pre, partials2 = partials, d_w2 = d_w, d_bias2 = d_bias;
+      const auto run = [&](Runner& runner, Matrix& dx, Matrix& dp, Matrix& parts, Matrix& dw,
+                           Matrix& db) {
+        runner.run(LinearBackwardData{.d_x = dx.tensor(),
+                                      .d_pre = gelu ? dp.tensor() : Tensor{},
+                                      .d_bias_partials = parts.tensor(),
+                                      .d_out = d_out.tensor(),
+                                      .weight = w.tensor(),
+                                      .pre = gelu ? pre.tensor() : Tensor{},
+                                      .activation = gelu ? Activation::gelu : Activation::none,
+                                      .partial_rows = partial_rows});
+        runner.run(LinearBackwardWeights{.d_weight = dw.tensor(),
+                                         .d_bias = db.vector(),
+                                         .x = x.tensor(),
+                                         .d_pre = gelu ? dp.tensor() : d_out.tensor(),
+                                         .d_bias_partials = parts.tensor(),
+                                         .accumulate = partial_rows == 1});
+      };
+      run(cpu, d_x, d_pre, partials, d_w, d_bias);
+      run(reference, d_x2, d_pre2, partials2, d_w2, d_bias2);
+      expect_near(d_x, d_x2, O, "d_x");
+      if (gelu) expect_near(d_pre, d_pre2, 1, "d_pre");
+      expect_near(partials, partials2, N, "d_bias_partials");
+      expect_near(d_w, d_w2, N, "d_weight");
+      expect_near(d_bias, d_bias2, N, "d_bias");
+    }
+  }
+}
+
+// Decoding a token must give what the same token got in a prompt.
+TEST(CpuLinear, ARowHasTheSameBitsForAnyNumberOfRows) {
+  Runner runner;
+  for (const auto& [N, C, O] : {Shape{300, 384, 1152}, {300, 1536, 384}, {300, 96, 1776}}) {
+    Matrix x = Matrix::random(N, C, 1), w = Matrix::random(O, C, 2), bias = Matrix::random(1, O, 3);
+    Weight weight;
+    LinearForward op{.weight = w.tensor(), .bias = bias.vector()};
+    op.weight.weight = &weight;
+    runner.executor.run(
+        [&] { runner.stream.backend().prepare_weight(runner.stream, op.weight, {}); });
+    Matrix all(N, O);
+    op.out = all.tensor(), op.x = x.tensor();
+    runner.run(op);
+    for (const bool serial : {false, true}) {
+      for (int64_t rows = 1; rows <= N; rows += C == 96 || rows < 20 ? 1 : 23) {
+        Matrix out(rows, O);
+        op.out = out.tensor();
+        op.x = x.tensor().rows(0, rows);
+        runner.run(op, serial);
+        ASSERT_TRUE(out.same_bits(all, rows)) << rows << " rows, width " << C;
+      }
+    }
+  }
+}
+
+TEST(CpuLinear, SameBitsAtAnyThreadCountAndOnBothStreams) {
+  const int64_t N = 1030, C = 200, O = 330;
+  Matrix x = Matrix::random(N, C, 1), w = Matrix::random(O, C, 2), d_out = Matrix::random(N, O, 3);
+  for (const int64_t partial_rows : {64, 515}) {
+    std::vector<Matrix> first;
+    for (const int threads : {1, 2, 3, 8}) {
+      for (const bool serial : {false, true}) {
+        Runner runner("cpu", threads);
+        const int64_t P = (N + partial_rows - 1) / partial_rows;
+        std::vector<Matrix> made{{N, O}, {N, C}, {P, O}, {O, C}, {1, O}};
+        runner.run(LinearForward{.out = made[0].tensor(), .x = x.tensor(), .weight = w.tensor()},
+                   serial);
+        runner.run(LinearBackwardData{.d_x = made[1].tensor(),
+                                      .d_bias_partials = made[2].tensor(),
+                                      .d_out = d_out.tensor(),
+                                      .weight = w.tensor(),
+                                      .partial_rows = partial_rows},
+                   serial);
+        runner.run(LinearBackwardWeights{.d_weight = made[3].tensor(),
+                                         .d_bias = made[4].vector(),
+                                         .x = x.tensor(),
+                                         .d_pre = d_out.tensor(),
+                                         .d_bias_partials = made[2].tensor()},
+                   serial);
+        if (first.empty()) first = made;
+        for (size_t i = 0; i < made.size(); ++i) {
+          EXPECT_TRUE(made[i].same_bits(first[i], made[i].rows)) << i << ", " << threads;
+        }
+      }
+    }
+    // What a chunk on its own makes of its rows.
+    Runner runner;
+    Matrix d_x(partial_rows, C), partials(1, O);
+    runner.run(LinearBackwardData{.d_x = d_x.tensor(),
+                                  .d_bias_partials = partials.tensor(),
+                                  .d_out = d_out.tensor().rows(0, partial_rows),
+                                  .weight = w.tensor(),
+                                  .partial_rows = partial_rows},
+               true);
+    EXPECT_TRUE(d_x.same_bits(first[1], partial_rows));
+    EXPECT_TRUE(partials.same_bits(first[2], 1));
+  }
+}
+
+TEST(CpuLinear, FormsFollowTheVersionOfTheWeight) {
+  Runner runner;
+  Matrix x = Matrix::random(4, 20, 1), w = Matrix::random(70, 20, 2);
+  Weight weight;
+  LinearForward op{.x = x.tensor(), .weight = w.tensor()};
+  op.weight.weight = &weight;
+  const auto forward = [&](bool with_forms) {
+    Matrix out(4, 70);
+    op.out = out.tensor();
+    op.weight.weight = with_forms ? &weight : nullptr;
+    runner.run(op);
+    return out;
+  };
+  const auto prepare = [&] {
+    runner.executor.run([&] {
+      Tensor t = w.tensor();
+      t.weight = &weight;
+      runner.stream.backend().prepare_weight(runner.stream, t, {.forward = true, .backward = true});
+    });
+  };
+  prepare();
+  const int64_t bytes = (2 * 32 * 64 + 80 * 64) * 4;
+  EXPECT_EQ(weight.forms->bytes(), bytes);
+  Matrix before = forward(true);
+  w.at(3, 5) += 1;
+  Matrix unseen = forward(true);
+  EXPECT_TRUE(unseen.same_bits(before, 4)) << "a form in use is as old as the version says";
+  ++weight.version;
+  Matrix plain = forward(false), stale = forward(true);
+  EXPECT_FALSE(plain.same_bits(before, 4));
+  EXPECT_TRUE(stale.same_bits(plain, 4)) << "a form out of date is not used";
+  prepare();
+  Matrix after = forward(true);
+  EXPECT_TRUE(after.same_bits(plain, 4));
+  EXPECT_EQ(weight.forms->bytes(), bytes);
+}
+
+// oneDNN falls back without a word to kernels that are many times slower.
+TEST(CpuLinear, ProductsOfTheModelsRunOnTheFastKernel) {
+  if (cpu::implementation({.rows = 64, .inner = 64, .outer = 64}).find("brg") ==
+      std::string::npos) {
+    GTEST_SKIP() << "this machine has no AVX-512 kernel in oneDNN";
+  }
+  const Shape widths[] = {
+      {0, 128, 1776}, {0, 256, 1776}, {0, 384, 1776}, {0, 384, 32000}, {0, 768, 50257}};
+  for (const auto& [unused, C, V] : widths) {
+    for (const auto& [in, out] :
+         {std::pair{C, 3 * C}, {C, C}, {C, 4 * C}, {4 * C, C}, {3 * C, C}, {C, V}, {V, C}}) {
+      for (const int64_t rows : {1, 8, 60, 128, 256}) {
+        for (const bool bias : {false, true}) {
+          const cpu::Product product{.rows = rows, .inner = in, .outer = out, .bias = bias};
+          EXPECT_EQ(cpu::implementation(product), "brg:avx512_core")
+              << rows << " " << in << " " << out;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace msltx::ops
