@@ -4,7 +4,10 @@
 
 namespace msltx::ops {
 
-CpuBackend::CpuBackend() : Backend("cpu", "oneDNN matrix products, Highway SIMD") { add_linear(); }
+CpuBackend::CpuBackend() : Backend("cpu", "oneDNN matrix products, Highway SIMD") {
+  add_head();
+  add_linear();
+}
 
 void CpuBackend::prepare_weight(Stream& stream, const Tensor& weight, WeightUse use) const {
   cpu::prepare(stream, weight, use);

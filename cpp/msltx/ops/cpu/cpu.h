@@ -15,6 +15,7 @@ class CpuBackend final : public Backend {
 
  private:
   // One per family, each in the file of its kernels.
+  void add_head();
   void add_linear();
 };
 

@@ -6,12 +6,12 @@
 // any tile (onednn.h), and sums over rows are taken per block of `partial_rows`, whose tiles start
 // anew with every block.
 #include <algorithm>
-#include <cstring>
 
 #include "msltx/ops/cpu/cpu.h"
 #include "msltx/ops/cpu/onednn.h"
 #include "msltx/ops/cpu/packed.h"
 #include "msltx/ops/cpu/rows.h"
+#include "msltx/ops/cpu/tiles.h"
 #include "msltx/ops/stream.h"
 
 namespace msltx::ops {
@@ -19,7 +19,6 @@ namespace {
 
 using namespace cpu;
 
-constexpr int64_t kFloat = sizeof(float);
 // A tile of 256 rows and its result stay in a cache of 1 MiB at width 384; fewer rows cost 2-5 %.
 constexpr int64_t kMaxTileRows = 256;
 // With fewer rows than 16 full tiles, halves keep more workers busy.
@@ -28,20 +27,10 @@ constexpr int64_t kFewRows = 16 * kMaxTileRows;
 // 4 MFLOP; both take some 30 us.
 constexpr int64_t kMinTaskWeights = int64_t{128} << 10;
 constexpr int64_t kMinTaskFlops = 4'000'000;
-// A weight gradient is cut into at least this many tasks where it is large enough.
-constexpr int64_t kManyTiles = 12;
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
-
-// Equal tiles of at most `limit`, a multiple of 16 where that fits.
-int64_t even_tile(int64_t size, int64_t limit) {
-  return std::min(limit, round_up(divide_up(size, divide_up(size, limit)), 16));
-}
 
 int64_t tile_rows(int64_t rows, bool serial) {
   const bool few = rows < kFewRows && !serial;
-  return even_tile(std::max<int64_t>(rows, 1), few ? kMaxTileRows / 2 : kMaxTileRows);
+  return even_tile(rows, few ? kMaxTileRows / 2 : kMaxTileRows);
 }
 
 // Columns of one task where there is one tile of rows.
@@ -50,30 +39,6 @@ int64_t tile_columns(int64_t rows, int64_t inner) {
   const int64_t by_flops = kMinTaskFlops / (2 * rows * inner);
   return round_up(std::max<int64_t>(1, std::min(by_weights, by_flops)), kPanel);
 }
-
-bool close_rows(const Tensor& t) { return t.stride(0) == t.dim(1) || t.dim(0) == 1; }
-
-void copy_rows(float* to, int64_t to_stride, const float* from, int64_t from_stride, int64_t rows,
-               int64_t cols) {
-  for (int64_t r = 0; r < rows; ++r) {
-    std::memcpy(to + r * to_stride, from + r * from_stride, static_cast<size_t>(cols * kFloat));
-  }
-}
-
-// What a worker needs for one tile of a product: oneDNN's scratch, and room to bring together the
-// rows of an operand that lie apart in memory (elements of it; 0 where they are close).
-struct TileScratch {
-  int64_t x = 0, y = 0, bytes = 0;  // offsets
-
-  TileScratch(int64_t inner, int64_t x_size, int64_t y_size) {
-    x = Arena::aligned(product_scratch(inner));
-    y = x + Arena::aligned(x_size * kFloat);
-    bytes = y + Arena::aligned(y_size * kFloat);
-  }
-  static float* at(std::byte* scratch, int64_t offset) {
-    return reinterpret_cast<float*>(scratch + offset);
-  }
-};
 
 // Forward -----------------------------------------------------------------------------------------
 
@@ -245,25 +210,6 @@ void linear_backward_data(Stream& stream, const LinearBackwardData& op) {
 }
 
 // Backward for weights ----------------------------------------------------------------------------
-
-struct GradientCut {
-  int64_t outputs, inputs;  // of a tile
-  int64_t across;           // tiles beside each other
-  int64_t tiles;
-
-  // From tiles of 384 x 384, which reread their operands least, to smaller ones where those would
-  // leave workers without work. Each was within 2 % of the others on one core.
-  GradientCut(int64_t O, int64_t C) {
-    constexpr int64_t kTiles[][2] = {{384, 384}, {192, 384}, {192, 192}, {96, 192}, {64, 192}};
-    for (const auto& [o, c] : kTiles) {
-      outputs = even_tile(O, o);
-      inputs = even_tile(C, c);
-      across = divide_up(C, inputs);
-      tiles = divide_up(O, outputs) * across;
-      if (tiles >= kManyTiles) return;
-    }
-  }
-};
 
 void linear_backward_weights(Stream& stream, const LinearBackwardWeights& op) {
   const int64_t N = op.x.dim(0), C = op.x.dim(1), O = op.d_pre.dim(1);
