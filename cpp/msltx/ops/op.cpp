@@ -96,7 +96,14 @@ void check(const OpInfo& info, const void* op) {
       throw ValueError(concat(info.name, ": the last dimension of ", field.name, " has stride ",
                               t.stride(-1), "; it must be contiguous"));
     }
-    sizes.match(info, field, std::span(t.shape.data(), static_cast<size_t>(t.rank)));
+  }
+  // A dimension that is a product tells its factors only where the others are known.
+  for (const bool products : {false, true}) {
+    for (const FieldInfo& field : info.fields) {
+      const Tensor& t = OpInfo::tensor(op, field);
+      if (!t.defined() || (field.axes.find('*') != field.axes.npos) != products) continue;
+      sizes.match(info, field, std::span(t.shape.data(), static_cast<size_t>(t.rank)));
+    }
   }
   for (const FieldInfo& output : info.fields) {
     if (!output.is_output()) continue;

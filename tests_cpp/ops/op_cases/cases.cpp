@@ -1,0 +1,394 @@
+#include "ops/op_cases/cases.h"
+
+#include <algorithm>
+
+#include "msltx/base/error.h"
+
+namespace msltx::ops::op_cases {
+namespace {
+
+struct Variant {
+  Attributes attributes = {};
+  std::vector<std::string_view> omit = {};
+  std::string_view inputs = {};
+};
+
+struct Spec {
+  std::string_view op;
+  Sizes base;                                   // small and odd; shapes replace some of these
+  std::vector<std::vector<Sizes>> shapes;       // lists of replacements, one case each
+  std::vector<Variant> variants = {Variant{}};  // all at the base sizes, in turn over the shapes
+};
+
+// Sizes around one, a vector register, powers of two and tiles; all letters get the same size.
+std::vector<Sizes> each(std::vector<std::string_view> letters) {
+  std::vector<Sizes> list;
+  for (int64_t size : {1, 2, 3, 17, 511, 512, 513, 1023, 1024, 1025, 2047, 2048, 2049}) {
+    Sizes sizes;
+    for (std::string_view letter : letters) sizes.push_back({letter, size});
+    list.push_back(sizes);
+  }
+  return list;
+}
+
+// As many tokens as each() has, in a table of positions that is longer.
+std::vector<Sizes> lengths() {
+  std::vector<Sizes> list = each({"T"});
+  for (Sizes& sizes : list) sizes.push_back({"S", sizes[0].second + 4});
+  return list;
+}
+
+std::vector<Sizes> head_sizes() {
+  std::vector<Sizes> list;
+  for (int64_t size : {1, 3, 8, 16, 31, 32, 33, 48, 64, 80, 96, 128, 129, 256, 513}) {
+    list.push_back({{"hs", size}});
+  }
+  return list;
+}
+
+// Query heads, key heads: equal, grouped, all on one.
+const std::vector<Sizes> kHeads = {{{"nh", 1}, {"nkv", 1}},   {{"nh", 3}, {"nkv", 3}},
+                                   {{"nh", 12}, {"nkv", 12}}, {{"nh", 6}, {"nkv", 2}},
+                                   {{"nh", 4}, {"nkv", 1}},   {{"nh", 33}, {"nkv", 11}}};
+
+// Larger than the tiles of attention in all axes, fewer queries than keys and the other way round.
+const std::vector<Sizes> kAttention = {
+    {{"B", 1}, {"nh", 2}, {"nkv", 2}, {"T", 193}, {"S", 193}, {"hs", 64}},
+    {{"B", 2}, {"nh", 4}, {"nkv", 2}, {"T", 130}, {"S", 259}, {"hs", 32}},
+    {{"B", 1}, {"nh", 1}, {"nkv", 1}, {"T", 1}, {"S", 1025}, {"hs", 64}},
+    {{"B", 1}, {"nh", 2}, {"nkv", 1}, {"T", 150}, {"S", 70}, {"hs", 16}},
+    {{"B", 3}, {"nh", 1}, {"nkv", 1}, {"T", 64}, {"S", 64}, {"hs", 128}}};
+
+const Sizes kAttentionBase = {{"B", 2}, {"nh", 2}, {"nkv", 1}, {"T", 7}, {"S", 7}, {"hs", 8}};
+const std::vector<Variant> kAttentionVariants = {
+    {}, {.attributes = {{"causal", 0}}}, {.attributes = {{"scale", 0.3}}}};
+
+const Variant kAccumulate = {.attributes = {{"accumulate", 1}}};
+
+const std::vector<Spec>& table() {
+  static const std::vector<Spec> specs = {
+      {"embedding_forward",
+       {{"N", 5}, {"V", 11}, {"C", 13}},
+       {each({"N"}), each({"V"}), each({"C"})}},
+      {"embedding_backward",
+       {{"N", 5}, {"V", 11}, {"C", 13}},
+       {each({"N"}), each({"V"}), each({"C"}), {{{"N", 700}, {"V", 300}, {"C", 130}}}},
+       {{}, kAccumulate, {.inputs = "one token"}}},
+      {"positional_embedding_add_forward",
+       {{"B", 3}, {"T", 5}, {"S", 9}, {"C", 13}},
+       {each({"B"}), each({"C"}), lengths()},
+       {{}, {.omit = {"offsets"}}, {.attributes = {{"offset", 3}}, .omit = {"offsets"}}}},
+      {"positional_embedding_add_backward",
+       {{"B", 3}, {"T", 5}, {"S", 9}, {"C", 13}},
+       {each({"B"}), each({"C"}), lengths()},
+       {{}, kAccumulate, {.attributes = {{"offset", 3}}}}},
+
+      {"layernorm_forward",
+       {{"N", 5}, {"C", 13}},
+       {each({"N"}), each({"C"}), {{{"N", 300}, {"C", 768}}}},
+       {{},
+        {.omit = {"beta"}},
+        {.omit = {"mean", "rstd"}},
+        {.attributes = {{"eps", 0.1}}},
+        {.inputs = "far mean"}}},
+      {"layernorm_backward_data",
+       {{"N", 5}, {"C", 13}},
+       {each({"N"}), each({"C"}), {{{"N", 300}, {"C", 384}}}},
+       {{.attributes = {{"partial_rows", 2}}},
+        {},
+        {.attributes = {{"partial_rows", 16}}, .omit = {"mean", "rstd"}},
+        {.omit = {"d_gamma_partials", "d_beta_partials"}},
+        {.attributes = {{"partial_rows", 64}}, .omit = {"d_beta_partials"}, .inputs = "far mean"}}},
+      {"layernorm_backward_weights",
+       {{"P", 3}, {"C", 13}},
+       {each({"P"}), each({"C"})},
+       {{}, kAccumulate, {.omit = {"d_beta", "d_beta_partials"}}}},
+      {"residual_layernorm_forward",
+       {{"N", 5}, {"C", 13}},
+       {each({"N"}), each({"C"}), {{{"N", 300}, {"C", 768}}}},
+       {{}, {.omit = {"beta"}}, {.omit = {"mean", "rstd"}}}},
+      {"residual_layernorm_backward_data",
+       {{"N", 5}, {"C", 13}},
+       {each({"N"}), each({"C"}), {{{"N", 300}, {"C", 384}}}},
+       {{.attributes = {{"partial_rows", 2}}},
+        {.omit = {"d_sum"}},
+        {.attributes = {{"partial_rows", 16}}, .omit = {"mean", "rstd"}},
+        {.omit = {"d_gamma_partials", "d_beta_partials"}}}},
+
+      {"linear_forward",
+       {{"N", 5}, {"C", 13}, {"O", 11}},
+       {each({"N"}),
+        each({"C"}),
+        each({"O"}),
+        {{{"N", 130}, {"C", 300}, {"O", 200}},
+         {{"N", 65}, {"C", 513}, {"O", 1025}},
+         {{"N", 1}, {"C", 384}, {"O", 1536}},
+         {{"N", 6}, {"C", 5000}, {"O", 9}}}},
+       {{.omit = {"pre"}},
+        {.omit = {"pre", "bias"}},
+        {.attributes = {{"activation", 1}}},
+        {.attributes = {{"activation", 2}}},
+        {.attributes = {{"activation", 1}}, .omit = {"bias", "pre"}}}},
+      {"linear_backward_data",
+       {{"N", 5}, {"C", 13}, {"O", 11}},
+       {each({"N"}),
+        each({"C"}),
+        each({"O"}),
+        {{{"N", 130}, {"C", 300}, {"O", 200}}, {{"N", 65}, {"C", 1025}, {"O", 513}}}},
+       {{.attributes = {{"partial_rows", 2}}, .omit = {"pre", "d_pre"}},
+        {.attributes = {{"activation", 1}, {"partial_rows", 64}}},
+        {.attributes = {{"activation", 2}}},
+        {.omit = {"pre", "d_pre", "d_bias_partials"}},
+        {.attributes = {{"activation", 1}}, .omit = {"d_bias_partials"}}}},
+      {"linear_backward_weights",
+       {{"N", 5}, {"C", 13}, {"O", 11}, {"P", 2}},
+       {each({"N"}),
+        each({"C"}),
+        each({"O"}),
+        each({"P"}),
+        {{{"N", 513}, {"C", 130}, {"O", 200}}, {{"N", 5000}, {"C", 33}, {"O", 17}}}},
+       {{}, kAccumulate, {.omit = {"d_bias", "d_bias_partials"}}}},
+
+      {"gelu_forward",
+       {{"N", 5}, {"C", 13}},
+       {each({"N"}), each({"C"})},
+       {{}, {.attributes = {{"approximate", 1}}}}},
+      {"gelu_backward",
+       {{"N", 5}, {"C", 13}},
+       {each({"N"}), each({"C"})},
+       {{}, {.attributes = {{"approximate", 1}}}}},
+      {"residual_add_forward", {{"N", 5}, {"C", 13}}, {each({"N"}), each({"C"})}},
+      {"residual_add_backward", {{"N", 5}, {"C", 13}}, {each({"N"}), each({"C"})}},
+      {"softmax_forward",
+       {{"N", 5}, {"C", 13}},
+       {each({"N"}), each({"C"}), {{{"N", 2}, {"C", 50257}}}},
+       {{}, {.inputs = "masked"}}},
+      {"softmax_backward", {{"N", 5}, {"C", 13}}, {each({"N"}), each({"C"})}},
+
+      {"split_heads_forward",
+       {{"B", 2}, {"nh", 3}, {"T", 5}, {"hs", 8}},
+       {each({"B"}), each({"T"}), each({"nh"}), head_sizes()}},
+      {"split_heads_backward",
+       {{"B", 2}, {"nh", 3}, {"T", 5}, {"hs", 8}},
+       {each({"B"}), each({"T"}), each({"nh"}), head_sizes()}},
+      {"merge_heads_forward",
+       {{"B", 2}, {"nh", 3}, {"T", 5}, {"hs", 8}},
+       {each({"B"}), each({"T"}), each({"nh"}), head_sizes()}},
+      {"merge_heads_backward",
+       {{"B", 2}, {"nh", 3}, {"T", 5}, {"hs", 8}},
+       {each({"B"}), each({"T"}), each({"nh"}), head_sizes()}},
+      {"attention_scores_forward",
+       kAttentionBase,
+       {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention},
+       kAttentionVariants},
+      {"attention_scores_backward",
+       kAttentionBase,
+       {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention},
+       kAttentionVariants},
+      {"attention_mix_forward",
+       kAttentionBase,
+       {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention}},
+      {"attention_mix_backward",
+       kAttentionBase,
+       {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention}},
+      {"flash_attention_forward",
+       kAttentionBase,
+       {each({"S"}),
+        each({"T"}),
+        each({"B"}),
+        head_sizes(),
+        kHeads,
+        kAttention,
+        {{{"B", 1}, {"nkv", 2}, {"T", 513}, {"S", 513}, {"hs", 16}},
+         {{"B", 1}, {"nkv", 2}, {"T", 1025}, {"S", 1025}}}},
+       {{},
+        {.omit = {"lse"}},
+        {.attributes = {{"causal", 0}}},
+        {.attributes = {{"scale", 0.3}}},
+        {.inputs = "large scores"}}},
+      {"flash_attention_backward",
+       kAttentionBase,
+       {each({"S"}),
+        each({"T"}),
+        each({"B"}),
+        head_sizes(),
+        kHeads,
+        kAttention,
+        {{{"B", 1}, {"nkv", 2}, {"T", 513}, {"S", 513}, {"hs", 16}}}},
+       {{},
+        {.attributes = {{"causal", 0}}},
+        {.attributes = {{"scale", 0.3}}},
+        {.inputs = "large scores"}}},
+
+      {"kv_cache_append",
+       {{"B", 3}, {"nkv", 2}, {"S", 9}, {"T", 4}, {"hs", 8}},
+       {each({"B"}), each({"S"}), kHeads, each({"S", "T"}), head_sizes()}},
+      {"kv_cache_gather",
+       {{"M", 4}, {"B", 3}, {"nkv", 2}, {"S", 9}, {"hs", 8}},
+       {each({"M"}), each({"B"}), each({"S"}), kHeads, head_sizes()}},
+      {"attention_inference",
+       {{"B", 3}, {"nh", 4}, {"nkv", 2}, {"T", 2}, {"S", 9}, {"hs", 8}},
+       {each({"B"}),
+        each({"S"}),
+        head_sizes(),
+        kHeads,
+        {{{"T", 1}, {"S", 1025}, {"hs", 64}}, {{"T", 70}, {"S", 200}, {"hs", 32}}}},
+       {{}, {.attributes = {{"scale", 0.3}}}, {.inputs = "short"}}},
+
+      {"softmax_cross_entropy_forward",
+       {{"N", 5}, {"V", 13}},
+       {each({"N"}), each({"V"}), {{{"N", 3}, {"V", 50257}}}},
+       {{},
+        {.omit = {"lse"}},
+        {.attributes = {{"normalizer", 7}}},
+        {.attributes = {{"ignore_index", 0}}},
+        {.inputs = "all ignored"}}},
+      {"softmax_cross_entropy_backward",
+       {{"N", 5}, {"V", 13}},
+       {each({"N"}), each({"V"}), {{{"N", 3}, {"V", 50257}}}},
+       {{.attributes = {{"normalizer", 7}}},
+        {},
+        {.attributes = {{"ignore_index", 0}}},
+        {.inputs = "all ignored"}}},
+      {"linear_cross_entropy_forward",
+       {{"N", 5}, {"C", 13}, {"V", 19}},
+       {each({"N"}),
+        each({"C"}),
+        each({"V"}),
+        {{{"N", 130}, {"C", 100}, {"V", 700}}, {{"N", 3}, {"C", 9}, {"V", 50257}}}},
+       {{.omit = {"bias"}},
+        {.attributes = {{"scale", 0.01}}},
+        {.attributes = {{"ignore_index", 0}}},
+        {.inputs = "all ignored"}}},
+      {"linear_cross_entropy_forward_backward",
+       {{"N", 5}, {"C", 13}, {"V", 19}},
+       {each({"N"}),
+        each({"C"}),
+        each({"V"}),
+        {{{"N", 130}, {"C", 100}, {"V", 700}},
+         {{"N", 600}, {"C", 17}, {"V", 300}},
+         {{"N", 3}, {"C", 9}, {"V", 50257}}}},
+       {{.omit = {"bias", "d_bias"}},
+        {.attributes = {{"scale", 0.01}, {"accumulate", 1}}},
+        {.attributes = {{"accumulate", 1}}, .omit = {"bias", "d_bias"}},
+        {.attributes = {{"ignore_index", 0}}},
+        {.inputs = "all ignored"}}},
+
+      {"zero", {{"N", 5}}, {each({"N"}), {{{"N", 100003}}}}},
+      {"global_norm", {{"N", 5}}, {each({"N"}), {{{"N", 100003}}, {{"N", 1048577}}}}},
+      {"clip",
+       {{"N", 5}, {"M", 3}},
+       {each({"N"}), {{{"N", 100003}}}},
+       {{},
+        {.omit = {"out", "x"}},
+        {.attributes = {{"max_norm", 0}}},
+        {.attributes = {{"max_norm", 1000}}, .omit = {"loss"}},
+        {.attributes = {{"skip_always", 1}}},
+        {.inputs = "infinite norm"},
+        {.inputs = "loss not a number"}}},
+      {"adamw",
+       {{"N", 5}},
+       {each({"N"}), {{{"N", 100003}}}},
+       {{},
+        {.attributes = {{"step", 1000}, {"lr", 0.1}, {"weight_decay", 0.5}}},
+        {.attributes = {{"beta1", 0.5}, {"beta2", 0.95}, {"eps", 0.01}, {"step", 3}}},
+        {.omit = {"grad_scale", "skip"}},
+        {.inputs = "skip"}}},
+
+      {"temperature_scale",
+       {{"N", 5}, {"V", 13}},
+       {each({"N"}), each({"V"})},
+       {{.attributes = {{"temperature", 0.7}}}}},
+      {"topk_mask",
+       {{"N", 5}, {"V", 13}},
+       {each({"N"}), each({"V"}), {{{"N", 2}, {"V", 50257}}}},
+       {{.attributes = {{"k", 3}}},
+        {.attributes = {{"k", 1}}, .inputs = "ties"},
+        {.attributes = {{"k", 40}}, .inputs = "ties"},
+        {.attributes = {{"k", 5}}, .inputs = "masked"}}},
+      {"topp_mask",
+       {{"N", 5}, {"V", 13}},
+       {each({"N"}), each({"V"}), {{{"N", 2}, {"V", 50257}}}},
+       {{.attributes = {{"p", 0.9}}},
+        {.attributes = {{"p", 1}}},
+        {.attributes = {{"p", 0.5}}, .inputs = "ties"},
+        {.attributes = {{"p", 1e-6}}},
+        {.attributes = {{"p", 0.8}}, .inputs = "masked"}}},
+      {"argmax_sample",
+       {{"N", 5}, {"V", 13}},
+       {each({"N"}), each({"V"}), {{{"N", 2}, {"V", 50257}}}},
+       {{}, {.inputs = "ties"}, {.inputs = "masked"}}},
+      {"categorical_sample",
+       {{"N", 5}, {"V", 13}},
+       {each({"N"}), each({"V"}), {{{"N", 2}, {"V", 50257}}}},
+       {{},
+        {.attributes = {{"seed", -5}, {"step", 70000}}},
+        {.attributes = {{"seed", 3}}, .omit = {"sequences"}},
+        {.inputs = "masked"}}},
+  };
+  return specs;
+}
+
+Case make(const Spec& spec, const Sizes& replaced, const Variant& variant, bool strided) {
+  Case c{spec.base, variant.attributes, variant.omit, variant.inputs, strided};
+  for (const auto& [letter, size] : replaced) {
+    for (auto& entry : c.sizes) {
+      if (entry.first == letter) entry.second = size;
+    }
+  }
+  // Query heads share key heads evenly.
+  for (auto& [letter, size] : c.sizes) {
+    if (letter == "nkv" && c.size("nh") > 0 && c.size("nh") % size != 0) size = c.size("nh");
+  }
+  return c;
+}
+
+}  // namespace
+
+int64_t Case::size(std::string_view letter) const {
+  for (const auto& entry : sizes) {
+    if (entry.first == letter) return entry.second;
+  }
+  return -1;
+}
+
+int64_t Case::largest_size() const {
+  int64_t largest = 0;
+  for (const auto& entry : sizes) largest = std::max(largest, entry.second);
+  return largest;
+}
+
+bool Case::omits(std::string_view field) const {
+  return std::find(omit.begin(), omit.end(), field) != omit.end();
+}
+
+std::string Case::describe() const {
+  std::string text;
+  for (const auto& [letter, size] : sizes) text += concat(letter, "=", size, " ");
+  for (const auto& [name, value] : attributes) text += concat(name, "=", value, " ");
+  for (std::string_view field : omit) text += concat("without ", field, " ");
+  if (!inputs.empty()) text += concat("\"", inputs, "\" ");
+  return text + (strided ? "strided" : "contiguous");
+}
+
+std::vector<Case> cases_of(const OpInfo& info) {
+  for (const Spec& spec : table()) {
+    if (spec.op != info.name) continue;
+    std::vector<Case> cases;
+    for (const Variant& variant : spec.variants) {
+      for (bool strided : {false, true}) cases.push_back(make(spec, {}, variant, strided));
+    }
+    size_t turn = 0;
+    for (const auto& list : spec.shapes) {
+      for (const Sizes& replaced : list) {
+        const Variant& variant = spec.variants[turn % spec.variants.size()];
+        cases.push_back(make(spec, replaced, variant, turn / spec.variants.size() % 2 == 1));
+        ++turn;
+      }
+    }
+    return cases;
+  }
+  throw ValueError(concat("there are no cases for the op ", info.name));
+}
+
+}  // namespace msltx::ops::op_cases

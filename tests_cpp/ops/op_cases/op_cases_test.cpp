@@ -1,0 +1,132 @@
+// Every op of every backend, case by case: within tolerance of the reference, without damage to its
+// surroundings, and with the same bits at any thread count, in a serial task, cut into chunks of
+// rows and in the memory of its input.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <tuple>
+
+#include "msltx/base/error.h"
+#include "msltx/ops/backend.h"
+#include "msltx/ops/op_list.h"
+#include "ops/op_cases/call.h"
+#include "ops/op_cases/expectation.h"
+
+namespace msltx::ops::op_cases {
+namespace {
+
+constexpr int kMaxThreads = 3;
+constexpr int kMaxFailures = 5;                // shown of one op
+constexpr int64_t kLargestForReference = 600;  // it is slow, and its sizes are all alike
+constexpr int64_t kBookkeeping = 4096;         // bytes that an encode may ask for at once
+
+Executor& executor(int threads) {
+  static Executor one(1), two(2), three(kMaxThreads);
+  return threads == 1 ? one : threads == 2 ? two : three;
+}
+
+using Param = std::tuple<const Backend*, const OpInfo*>;
+
+class OpCases : public testing::TestWithParam<Param> {
+ protected:
+  const Backend& backend_ = *std::get<0>(GetParam());
+  const OpInfo& info_ = *std::get<1>(GetParam());
+  bool is_reference() const { return backend_.name() == "reference"; }
+
+  void SetUp() override {
+    if (!backend_.supports(info_, DType::float32)) {
+      GTEST_SKIP() << backend_.name() << " has no " << info_.name << " of its own";
+    }
+  }
+
+  // All cases until too many failed; fn returns what is wrong, or "".
+  template <class Fn>
+  void for_each_case(Fn&& fn) {
+    int failures = 0;
+    for (const Case& c : cases_of(info_)) {
+      if (is_reference() && c.largest_size() > kLargestForReference) continue;
+      const std::string wrong = fn(Problem(info_, c));
+      if (wrong.empty()) continue;
+      ADD_FAILURE() << info_.name << " on " << backend_.name() << ", " << c.describe() << ": "
+                    << wrong;
+      if (++failures == kMaxFailures) return;
+    }
+  }
+};
+
+class OpCasesBesides : public OpCases {};  // the reference
+
+TEST_P(OpCasesBesides, AgreeWithTheReference) {
+  for_each_case([&](const Problem& problem) -> std::string {
+    const Outcome result = run(problem, backend_, executor(2));
+    if (!result.damage.empty()) return result.damage;
+    const auto expected = expectations_of(problem);
+    for (size_t i = 0; i < info_.fields.size(); ++i) {
+      const FieldInfo& field = info_.fields[i];
+      if (!field.is_output() || !problem.has(field.name)) continue;
+      const std::string wrong = compare(problem, field, expected[i], result.outputs[i]);
+      if (!wrong.empty()) return wrong;
+    }
+    return {};
+  });
+}
+
+TEST_P(OpCases, GiveTheSameBitsInEveryWay) {
+  for_each_case([&](const Problem& problem) -> std::string {
+    const Outcome first = run(problem, backend_, executor(1));
+    if (!first.damage.empty()) return first.damage;
+    std::string wrong;
+    const auto same = [&](int threads, const Way& way, const std::string& what) {
+      if (!wrong.empty()) return;
+      const Outcome other = run(problem, backend_, executor(threads), way);
+      if (!other.damage.empty()) wrong = concat(what, ": ", other.damage);
+      for (size_t i = 0; i < info_.fields.size() && wrong.empty(); ++i) {
+        const auto &a = first.outputs[i].words, &b = other.outputs[i].words;
+        for (size_t k = 0; k < a.size(); ++k) {
+          if (a[k] == b[k]) continue;
+          wrong = concat(what, ": ", info_.fields[i].name, " element ", k, " of ", a.size(),
+                         " has other bits, ", first.outputs[i].f(static_cast<int64_t>(k)), " and ",
+                         other.outputs[i].f(static_cast<int64_t>(k)));
+          break;
+        }
+      }
+    };
+    for (int threads = 2; threads <= kMaxThreads; ++threads) {
+      same(threads, {}, concat(threads, " threads"));
+    }
+    same(2, {.serial = true}, "a serial stream");
+    for (int64_t rows : chunk_rows_of(problem)) {
+      same(2, {.chunk_rows = rows}, concat("chunks of ", rows, " rows"));
+    }
+    if (can_alias(problem)) same(2, {.aliased = true}, "in the memory of its input");
+    return wrong;
+  });
+}
+
+TEST_P(OpCases, AllocateNoTensors) {
+  for (const Case& c : cases_of(info_)) {
+    if (c.largest_size() > kLargestForReference || c.largest_size() < 512) continue;
+    const int64_t bytes = largest_allocation(Problem(info_, c), backend_, executor(2));
+    EXPECT_LT(bytes, kBookkeeping)
+        << info_.name << " on " << backend_.name() << ", " << c.describe();
+  }
+}
+
+std::vector<Param> params(bool with_reference) {
+  std::vector<Param> list;
+  for (const Backend* backend : backends()) {
+    if (!with_reference && backend->name() == "reference") continue;
+    for (const OpInfo& info : all_ops()) list.push_back({backend, &info});
+  }
+  return list;
+}
+
+std::string name_of(const testing::TestParamInfo<Param>& info) {
+  return concat(std::get<0>(info.param)->name(), "_", std::get<1>(info.param)->name);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ops, OpCases, testing::ValuesIn(params(true)), name_of);
+INSTANTIATE_TEST_SUITE_P(Ops, OpCasesBesides, testing::ValuesIn(params(false)), name_of);
+
+}  // namespace
+}  // namespace msltx::ops::op_cases
