@@ -14,6 +14,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+Path temporary_name(const Path& path) {
+  Path name = path;
+  name += concat(".tmp-", getpid());
+  return name;
+}
+
+}  // namespace
+
 void flush_path(const Path& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw FileError(system_error_message("open", path.string()));
@@ -26,14 +34,6 @@ Path parent_of(const Path& path) {
   const Path parent = path.parent_path();
   return parent.empty() ? Path(".") : parent;
 }
-
-Path temporary_name(const Path& path) {
-  Path name = path;
-  name += concat(".tmp-", getpid());
-  return name;
-}
-
-}  // namespace
 
 std::string read_file(const Path& path) {
   std::FILE* file = std::fopen(path.c_str(), "rb");

@@ -15,6 +15,10 @@ using Path = std::filesystem::path;
 
 std::string read_file(const Path& path);
 
+// Returns when the file, or the folder's list of names, is on the disk.
+void flush_path(const Path& path);
+Path parent_of(const Path& path);  // "." for a bare name
+
 // Writes PATH.tmp-PID, flushes it, then renames it over PATH and flushes the folder. Without
 // commit() the temporary file is removed and PATH stays as it was.
 class AtomicFile {
