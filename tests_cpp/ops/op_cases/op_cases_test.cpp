@@ -10,20 +10,14 @@
 #include "msltx/ops/backend.h"
 #include "msltx/ops/op_list.h"
 #include "ops/op_cases/call.h"
-#include "ops/op_cases/expectation.h"
+#include "ops/op_cases/checks.h"
 
 namespace msltx::ops::op_cases {
 namespace {
 
-constexpr int kMaxThreads = 3;
 constexpr int kMaxFailures = 5;                // shown of one op
 constexpr int64_t kLargestForReference = 600;  // it is slow, and its sizes are all alike
 constexpr int64_t kBookkeeping = 4096;         // bytes that an encode may ask for at once
-
-Executor& executor(int threads) {
-  static Executor one(1), two(2), three(kMaxThreads);
-  return threads == 1 ? one : threads == 2 ? two : three;
-}
 
 using Param = std::tuple<const Backend*, const OpInfo*>;
 
@@ -57,56 +51,18 @@ class OpCases : public testing::TestWithParam<Param> {
 class OpCasesBesides : public OpCases {};  // the reference
 
 TEST_P(OpCasesBesides, AgreeWithTheReference) {
-  for_each_case([&](const Problem& problem) -> std::string {
-    const Outcome result = run(problem, backend_, executor(2));
-    if (!result.damage.empty()) return result.damage;
-    const auto expected = expectations_of(problem);
-    for (size_t i = 0; i < info_.fields.size(); ++i) {
-      const FieldInfo& field = info_.fields[i];
-      if (!field.is_output() || !problem.has(field.name)) continue;
-      const std::string wrong = compare(problem, field, expected[i], result.outputs[i]);
-      if (!wrong.empty()) return wrong;
-    }
-    return {};
-  });
+  for_each_case([&](const Problem& problem) { return disagreement(problem, backend_); });
 }
 
 TEST_P(OpCases, GiveTheSameBitsInEveryWay) {
-  for_each_case([&](const Problem& problem) -> std::string {
-    const Outcome first = run(problem, backend_, executor(1));
-    if (!first.damage.empty()) return first.damage;
-    std::string wrong;
-    const auto same = [&](int threads, const Way& way, const std::string& what) {
-      if (!wrong.empty()) return;
-      const Outcome other = run(problem, backend_, executor(threads), way);
-      if (!other.damage.empty()) wrong = concat(what, ": ", other.damage);
-      for (size_t i = 0; i < info_.fields.size() && wrong.empty(); ++i) {
-        const auto &a = first.outputs[i].words, &b = other.outputs[i].words;
-        for (size_t k = 0; k < a.size(); ++k) {
-          if (a[k] == b[k]) continue;
-          wrong = concat(what, ": ", info_.fields[i].name, " element ", k, " of ", a.size(),
-                         " has other bits, ", first.outputs[i].f(static_cast<int64_t>(k)), " and ",
-                         other.outputs[i].f(static_cast<int64_t>(k)));
-          break;
-        }
-      }
-    };
-    for (int threads = 2; threads <= kMaxThreads; ++threads) {
-      same(threads, {}, concat(threads, " threads"));
-    }
-    same(2, {.serial = true}, "a serial stream");
-    for (int64_t rows : chunk_rows_of(problem)) {
-      same(2, {.chunk_rows = rows}, concat("chunks of ", rows, " rows"));
-    }
-    if (can_alias(problem)) same(2, {.aliased = true}, "in the memory of its input");
-    return wrong;
-  });
+  for_each_case([&](const Problem& problem) { return difference_between_ways(problem, backend_); });
 }
 
 TEST_P(OpCases, AllocateNoTensors) {
+  Executor executor(2);
   for (const Case& c : cases_of(info_)) {
     if (c.largest_size() > kLargestForReference || c.largest_size() < 512) continue;
-    const int64_t bytes = largest_allocation(Problem(info_, c), backend_, executor(2));
+    const int64_t bytes = largest_allocation(Problem(info_, c), backend_, executor);
     EXPECT_LT(bytes, kBookkeeping)
         << info_.name << " on " << backend_.name() << ", " << c.describe();
   }
