@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The msltx engine.";
   m.attr("__version__") = MSLTX_VERSION;
   msltx::bindings::register_base(m);
+  msltx::bindings::register_peaks(m);
 }

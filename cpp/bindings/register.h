@@ -6,5 +6,6 @@
 namespace msltx::bindings {
 
 void register_base(pybind11::module_& m);
+void register_peaks(pybind11::module_& m);
 
 }  // namespace msltx::bindings

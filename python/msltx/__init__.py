@@ -18,6 +18,8 @@ try:
         MemoryLimitError,
         __version__,
         get_num_threads,
+        matrix_peak,
+        read_bandwidth,
         set_num_threads,
     )
 except ModuleNotFoundError as error:
@@ -37,6 +39,8 @@ __all__ = [
     "MemoryLimitError",
     "__version__",
     "get_num_threads",
+    "matrix_peak",
+    "read_bandwidth",
     "set_num_threads",
 ]
 

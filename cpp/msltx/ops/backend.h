@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "msltx/base/executor.h"
 #include "msltx/ops/op_list.h"
 #include "msltx/ops/scratch.h"
 
@@ -52,6 +53,10 @@ class Backend {
   virtual void prepare_weight(Stream&, const Tensor& /*weight*/, WeightUse) const {}
   // Bytes that prepare_weight keeps for a weight of this shape, for the memory plan.
   virtual int64_t prepared_bytes(const Tensor& /*weight*/, WeightUse) const { return 0; }
+
+  // The most FLOP/s that matrix products of this type reach here, measured now on all of the
+  // executor's workers; 0 where the backend has no fast products.
+  virtual double matrix_peak(Executor&, DType) const { return 0; }
 
  protected:
   // add<kernel>() or add<kernel, scratch>(), where kernel is void(Stream&, const Op&) and scratch

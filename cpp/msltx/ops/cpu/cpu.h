@@ -12,6 +12,7 @@ class CpuBackend final : public Backend {
   CpuBackend();
 
   void prepare_weight(Stream& stream, const Tensor& weight, WeightUse use) const override;
+  double matrix_peak(Executor& executor, DType dtype) const override;
 
  private:
   // One per family, each in the file of its kernels.
