@@ -5,8 +5,15 @@
 namespace msltx::ops {
 
 CpuBackend::CpuBackend() : Backend("cpu", "oneDNN matrix products, Highway SIMD") {
+  add_cache();
+  add_elementwise();
+  add_embedding();
   add_head();
   add_linear();
+  add_loss();
+  add_norm();
+  add_optimizer();
+  add_sampling();
 }
 
 void CpuBackend::prepare_weight(Stream& stream, const Tensor& weight, WeightUse use) const {

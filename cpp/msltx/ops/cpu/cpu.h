@@ -16,8 +16,15 @@ class CpuBackend final : public Backend {
 
  private:
   // One per family, each in the file of its kernels.
+  void add_cache();
+  void add_elementwise();
+  void add_embedding();
   void add_head();
   void add_linear();
+  void add_loss();
+  void add_norm();
+  void add_optimizer();
+  void add_sampling();
 };
 
 std::unique_ptr<Backend> make_cpu_backend();

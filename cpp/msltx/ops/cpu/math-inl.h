@@ -50,6 +50,33 @@ HWY_INLINE VF exp(VF x) {
   return hn::IfThenElse(hn::Gt(x, set(88.722839f)), infinity, exp_not_positive(x));
 }
 
+// out = exp(x - top) for top >= x; out may be x. Returns the sum.
+HWY_INLINE double exp_and_sum(float* out, const float* x, int64_t n, float top) {
+  const VF shift = set(top);
+  const int64_t N = lanes();
+  double total = 0;
+  for (int64_t i = 0; i < n;) {
+    const int64_t end = HWY_MIN(n, i + sum_block());
+    VF s0 = hn::Zero(F()), s1 = s0;
+    for (; i + 2 * N <= end; i += 2 * N) {
+      const VF e0 = exp_not_positive(hn::Sub(hn::LoadU(F(), x + i), shift));
+      const VF e1 = exp_not_positive(hn::Sub(hn::LoadU(F(), x + i + N), shift));
+      hn::StoreU(e0, F(), out + i);
+      hn::StoreU(e1, F(), out + i + N);
+      s0 = hn::Add(s0, e0);
+      s1 = hn::Add(s1, e1);
+    }
+    for (; i < end; i += N) {
+      const int64_t count = HWY_MIN(N, end - i);
+      const VF e = exp_not_positive(hn::Sub(load_part(x + i, count), shift));
+      store_part(e, out + i, count);
+      s0 = hn::Add(s0, hn::IfThenElseZero(first(count), e));
+    }
+    total += double{sum_of_lanes(hn::Add(s0, s1))};
+  }
+  return total;
+}
+
 // -2u, u = sqrt(2/pi) (x + 0.044715 x^3).
 HWY_INLINE VF gelu_tanh_exponent(VF x) {
   return hn::Mul(x, hn::MulAdd(hn::Mul(x, x), set(-7.1354816e-2f), set(-1.5957691f)));

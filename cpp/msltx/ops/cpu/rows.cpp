@@ -116,37 +116,10 @@ double log_sum_exp(const float* x, int64_t n) {
   return double{top} + std::log(total);
 }
 
-// x = exp(x - top) in place, for top >= x; returns the sum.
-double exp_and_sum(float* x, int64_t n, float top) {
-  const VF shift = set(top);
-  const int64_t N = lanes();
-  double total = 0;
-  for (int64_t i = 0; i < n;) {
-    const int64_t end = HWY_MIN(n, i + sum_block());
-    VF s0 = hn::Zero(F()), s1 = s0;
-    for (; i + 2 * N <= end; i += 2 * N) {
-      const VF e0 = exp_not_positive(hn::Sub(hn::LoadU(F(), x + i), shift));
-      const VF e1 = exp_not_positive(hn::Sub(hn::LoadU(F(), x + i + N), shift));
-      hn::StoreU(e0, F(), x + i);
-      hn::StoreU(e1, F(), x + i + N);
-      s0 = hn::Add(s0, e0);
-      s1 = hn::Add(s1, e1);
-    }
-    for (; i < end; i += N) {
-      const int64_t count = HWY_MIN(N, end - i);
-      const VF e = exp_not_positive(hn::Sub(load_part(x + i, count), shift));
-      store_part(e, x + i, count);
-      s0 = hn::Add(s0, hn::IfThenElseZero(first(count), e));
-    }
-    total += double{sum_of_lanes(hn::Add(s0, s1))};
-  }
-  return total;
-}
-
 double cross_entropy_row(float* logits, int64_t V, int32_t target, float scale) {
   const float top = largest(V, logits);
   const float chosen = logits[target];
-  const double total = exp_and_sum(logits, V, top);
+  const double total = exp_and_sum(logits, logits, V, top);
   const VF factor = set(static_cast<float>(double{scale} / total));
   map(V, logits, [&](VF e) { return hn::Mul(e, factor); }, logits);
   logits[target] -= scale;

@@ -29,4 +29,13 @@ double log_sum_exp(const float* x, int64_t n);
 // entropy, unscaled: log_sum_exp(logits) - logits[target].
 double cross_entropy_row(float* logits, int64_t V, int32_t target, float scale);
 
+// What one AdamW step multiplies by: param -= decay param + step m / (sqrt(v) root + eps).
+struct AdamwFactors {
+  float grad_scale, beta1, beta2, rest1, rest2, step, root, eps, decay;
+};
+
+// Updates n parameters and their moments from their gradients.
+void adamw_row(float* param, float* m, float* v, const float* grad, int64_t n,
+               const AdamwFactors& factors);
+
 }  // namespace msltx::ops::cpu

@@ -51,13 +51,36 @@ HWY_INLINE void store_part(VF v, float* to, int64_t count) {
 #endif
 }
 
-// out[i] = fn(in[i] ...) for vectors; out may be one of the inputs.
+// How a loop body reads and writes: whole vectors, or the last, partial one.
+struct Whole {
+  HWY_INLINE VF load(const float* from, int64_t) const { return hn::LoadU(F(), from); }
+  HWY_INLINE void store(VF v, float* to, int64_t) const { hn::StoreU(v, F(), to); }
+  HWY_INLINE VF clear(VF v, int64_t, float = 0) const { return v; }
+};
+struct Part {
+  HWY_INLINE VF load(const float* from, int64_t count) const { return load_part(from, count); }
+  HWY_INLINE void store(VF v, float* to, int64_t count) const { store_part(v, to, count); }
+  // `other` in the lanes from `count` on.
+  HWY_INLINE VF clear(VF v, int64_t count, float other = 0) const {
+    return hn::IfThenElse(first(count), v, hn::Set(F(), other));
+  }
+};
+
+// body(io, i, count) for every vector of [begin, end).
+template <class Body>
+HWY_INLINE void for_vectors(int64_t begin, int64_t end, const Body& body) {
+  const int64_t N = lanes();
+  int64_t i = begin;
+  for (; i + N <= end; i += N) body(Whole(), i, N);
+  if (i < end) body(Part(), i, end - i);
+}
+
+// out[i] = fn(in[i] ...); out may be one of the inputs.
 template <class Fn, class... In>
 HWY_INLINE void map(int64_t n, float* out, const Fn& fn, const In*... in) {
-  const int64_t N = lanes();
-  int64_t i = 0;
-  for (; i + N <= n; i += N) hn::StoreU(fn(hn::LoadU(F(), in + i)...), F(), out + i);
-  if (i < n) store_part(fn(load_part(in + i, n - i)...), out + i, n - i);
+  for_vectors(0, n, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
+    io.store(fn(io.load(in + i, count)...), out + i, count);
+  });
 }
 
 HWY_INLINE float sum_of_lanes(VF v) { return hn::GetLane(hn::SumOfLanes(F(), v)); }
@@ -80,15 +103,27 @@ HWY_INLINE double sum(int64_t n, const Fn& fn, const In*... in) {
       s2 = hn::Add(s2, fn(hn::LoadU(F(), in + i + 2 * N)...));
       s3 = hn::Add(s3, fn(hn::LoadU(F(), in + i + 3 * N)...));
     }
-    for (; i + N <= end; i += N) s0 = hn::Add(s0, fn(hn::LoadU(F(), in + i)...));
-    if (i < end) {
-      const VF part = fn(load_part(in + i, end - i)...);
-      s1 = hn::Add(s1, hn::IfThenElseZero(first(end - i), part));
-      i = end;
-    }
+    for_vectors(i, end, [&](auto io, int64_t j, int64_t count) HWY_ATTR {
+      s0 = hn::Add(s0, io.clear(fn(io.load(in + j, count)...), count));
+    });
+    i = end;
     total += double{sum_of_lanes(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)))};
   }
   return total;
+}
+
+// Several sums in one pass: body(io, i, count, sums) adds to kSums vectors, one chain each, with
+// nothing in the lanes from `count` on.
+template <int kSums, class Body>
+HWY_INLINE void sums(int64_t n, double (&totals)[kSums], const Body& body) {
+  for (double& total : totals) total = 0;
+  for (int64_t i = 0; i < n; i += sum_block()) {
+    VF s[kSums];
+    for (VF& v : s) v = hn::Zero(F());
+    for_vectors(i, HWY_MIN(n, i + sum_block()),
+                [&](auto io, int64_t j, int64_t count) HWY_ATTR { body(io, j, count, s); });
+    for (int k = 0; k < kSums; ++k) totals[k] += double{sum_of_lanes(s[k])};
+  }
 }
 
 // The largest of x[0..n), -inf where n is 0.
