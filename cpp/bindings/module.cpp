@@ -8,4 +8,8 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = MSLTX_VERSION;
   msltx::bindings::register_base(m);
   msltx::bindings::register_peaks(m);
+  msltx::bindings::register_model(m);
+  msltx::bindings::register_train(m);
+  msltx::bindings::register_generate(m);
+  msltx::bindings::register_checkpoint(m);
 }

@@ -14,3 +14,116 @@ def matrix_peak(dtype: str = "float32") -> float: ...
 def read_bandwidth() -> float: ...
 def _raise_error(name: str) -> None: ...
 def _work_for(seconds: float, cancellable: bool = True) -> float: ...
+
+class GPT:
+    def __init__(
+        self,
+        config: GPTConfig,
+        *,
+        seed: int = 0,
+        dtype: str = "float32",
+        backend: str | None = None,
+        memory_limit: int = 0,
+    ) -> None: ...
+    @property
+    def config(self) -> GPTConfig: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def backend(self) -> str: ...
+    def num_parameters(self) -> int: ...
+    def parameter_names(self) -> list[str]: ...
+    def parameter(self, name: str) -> npt.NDArray[np.float32]: ...
+    def set_parameter(self, name: str, values: npt.NDArray[Any]) -> None: ...
+    def gradient(self, name: str) -> npt.NDArray[np.float32]: ...
+    def zero_gradients(self) -> None: ...
+    def forward(
+        self, tokens: npt.NDArray[np.int32], keep: bool = True
+    ) -> npt.NDArray[np.float32]: ...
+    def logits(self, hidden: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+    def backward_from_logits(
+        self, d_logits: npt.NDArray[np.float32], accumulate: bool = False
+    ) -> None: ...
+    def backward_from_hidden(
+        self, d_hidden: npt.NDArray[np.float32], accumulate: bool = False
+    ) -> None: ...
+    def forward_backward(
+        self,
+        tokens: npt.NDArray[np.int32],
+        targets: npt.NDArray[np.int32],
+        accumulate: bool = False,
+        normalizer: float = 0.0,
+        ignore_index: int = -1,
+    ) -> float: ...
+    def evaluate_sum(
+        self,
+        tokens: npt.NDArray[np.int32],
+        targets: npt.NDArray[np.int32],
+        ignore_index: int = -1,
+    ) -> float: ...
+    def memory(self) -> dict[str, int]: ...
+    def save(self, path: str, tokenizer_json: str = "") -> None: ...
+    @staticmethod
+    def load(
+        path: str, *, dtype: str = "float32", backend: str | None = None, memory_limit: int = 0
+    ) -> GPT: ...
+
+class AdamW:
+    def __init__(
+        self,
+        model: GPT,
+        *,
+        weight_decay: float,
+        betas: tuple[float, float],
+        eps: float,
+        grad_clip: float,
+    ) -> None: ...
+    def step(self, lr: float) -> dict[str, Any]: ...
+    @property
+    def steps(self) -> int: ...
+
+class TrainStep:
+    def __init__(
+        self,
+        model: GPT,
+        *,
+        batch_size: int,
+        length: int,
+        gradient_accumulation_steps: int,
+        weight_decay: float,
+        betas: tuple[float, float],
+        eps: float,
+        grad_clip: float,
+        learning_rate: float,
+        min_learning_rate: float,
+        warmup_steps: int,
+        max_steps: int,
+        schedule: str,
+        source: Callable[[int], tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]],
+        ignore_index: int = -1,
+    ) -> None: ...
+    def run(self) -> dict[str, Any]: ...
+    next_step: int
+    optimizer_steps: int
+    @property
+    def counts(self) -> tuple[int, int]: ...
+
+def generate_tokens(
+    model: GPT,
+    prompt: npt.NDArray[np.int32],
+    *,
+    max_tokens: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    seed: int,
+    stop_tokens: Sequence[int],
+    on_token: Callable[[int], bool] | None = None,
+) -> dict[str, Any]: ...
+def load_tokenizer_json(path: str) -> str: ...
+def save_checkpoint(
+    step: TrainStep, run: str, *, tokenizer_json: str, state: str, best: bool, keep: int
+) -> str: ...
+def restore_checkpoint(step: TrainStep, path: str) -> str: ...
+def write_file(path: str, text: str) -> None: ...
+def resolve_model(path: str) -> str: ...

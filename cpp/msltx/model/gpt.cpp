@@ -73,7 +73,7 @@ GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
   }
   loss_arena_ = Arena(Arena::kAlignment);
   loss_ = loss_arena_.allocate(DType::float32, {1});
-  initialize(parameters_, config_, seed);
+  if (options_.initialize) initialize(parameters_, config_, seed);
 }
 
 Stream GPT::make_stream() {

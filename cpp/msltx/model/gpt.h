@@ -22,6 +22,7 @@ struct GPTOptions {
   DType dtype = DType::float32;           // compute type
   const ops::Backend* backend = nullptr;  // nullptr: ops::default_backend()
   Executor* executor = nullptr;           // nullptr: Executor::global()
+  bool initialize = true;                 // false: values are zero until they are restored
   int64_t memory_limit = 0;               // bytes for all that is planned; 0: what is available
 };
 

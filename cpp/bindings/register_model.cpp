@@ -1,0 +1,212 @@
+// msltx._core.GPT: the model behind msltx.GPT, which says what the methods mean.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+#include <memory>
+
+#include "bindings/arrays.h"
+#include "bindings/call.h"
+#include "bindings/register.h"
+#include "msltx/base/error.h"
+#include "msltx/model/gpt.h"
+
+namespace py = pybind11;
+
+namespace msltx::bindings {
+namespace {
+
+using model::BatchShape;
+using model::GPT;
+using model::Keep;
+
+DType dtype_named(const std::string& name) {
+  for (DType dtype : {DType::float32, DType::bfloat16}) {
+    if (name == name_of(dtype)) return dtype;
+  }
+  throw ValueError(concat("dtype is ", name, "; it takes float32 or bfloat16"));
+}
+
+BatchShape batch_shape(const Tensor& tokens, const char* what) {
+  if (tokens.rank != 2) {
+    throw ValueError(concat(what, " has ", tokens.rank, " dimensions; expected (batch, length)"));
+  }
+  return {tokens.dim(0), tokens.dim(1)};
+}
+
+std::unique_ptr<GPT> make_gpt(const model::GPTConfig& config, uint64_t seed,
+                              const std::string& dtype, const std::optional<std::string>& backend,
+                              int64_t memory_limit) {
+  model::GPTOptions options;
+  options.dtype = dtype_named(dtype);
+  if (backend) options.backend = &ops::backend(*backend);
+  options.memory_limit = memory_limit;
+  return run_released([&] { return std::make_unique<GPT>(config, seed, options); });
+}
+
+// Every call enters the model alone: a second caller gets BusyError.
+template <class F>
+auto with_model(GPT& gpt, F&& call) {
+  return run_released([&] {
+    Exclusive::Guard guard(gpt.exclusive(), "the model");
+    return call();
+  });
+}
+
+py::array_t<float> forward(GPT& gpt, const py::array& tokens, bool keep) {
+  const Tensor ids = borrow(tokens, DType::int32, "tokens");
+  const BatchShape shape = batch_shape(ids, "tokens");
+  py::array_t<float> out = new_array({shape.sequences, shape.length, gpt.config().embedding_dim});
+  float* to = out.mutable_data();
+  with_model(gpt, [&] {
+    const Tensor hidden =
+        gpt.forward(ids.data<int32_t>(), shape, keep ? Keep::for_backward : Keep::nothing);
+    std::memcpy(to, hidden.data(), static_cast<size_t>(hidden.bytes()));
+  });
+  return out;
+}
+
+py::array_t<float> logits(GPT& gpt, const py::array& hidden) {
+  const Tensor h = borrow(hidden, DType::float32, "hidden");
+  if (h.rank < 1 || h.dim(-1) != gpt.config().embedding_dim) {
+    throw ValueError(concat("hidden is ", to_string(h), "; expected its last dimension to be ",
+                            gpt.config().embedding_dim, ", the embedding_dim"));
+  }
+  std::vector<int64_t> shape(h.shape.begin(), h.shape.begin() + h.rank);
+  const int64_t rows = h.size() / h.dim(-1);
+  shape.back() = gpt.config().vocab_size;
+  py::array_t<float> out = new_array(shape);
+  const Tensor z = Tensor::host(out.mutable_data(), DType::float32, {rows, shape.back()});
+  with_model(gpt, [&] { gpt.logits(h.reshape({rows, h.dim(-1)}), z); });
+  return out;
+}
+
+Tensor as_rows(const Tensor& t, const char* what) {
+  if (t.rank < 1 || t.size() == 0) throw ValueError(concat(what, " is empty"));
+  return t.reshape({t.size() / t.dim(-1), t.dim(-1)});
+}
+
+float forward_backward(GPT& gpt, const py::array& tokens, const py::array& targets, bool accumulate,
+                       double normalizer, int64_t ignore_index) {
+  const Tensor x = borrow(tokens, DType::int32, "tokens");
+  const Tensor y = borrow(targets, DType::int32, "targets");
+  const BatchShape shape = batch_shape(x, "tokens");
+  if (!(batch_shape(y, "targets") == shape)) {
+    throw ValueError(
+        concat("targets is ", to_string(y), "; expected the shape of tokens, ", to_string(x)));
+  }
+  return with_model(gpt, [&] {
+    return gpt.forward_backward(x.data<int32_t>(), y.data<int32_t>(), shape, accumulate, normalizer,
+                                ignore_index);
+  });
+}
+
+double evaluate_sum(GPT& gpt, const py::array& tokens, const py::array& targets,
+                    int64_t ignore_index) {
+  const Tensor x = borrow(tokens, DType::int32, "tokens");
+  const Tensor y = borrow(targets, DType::int32, "targets");
+  const BatchShape shape = batch_shape(x, "tokens");
+  if (!(batch_shape(y, "targets") == shape)) {
+    throw ValueError(
+        concat("targets is ", to_string(y), "; expected the shape of tokens, ", to_string(x)));
+  }
+  return with_model(gpt, [&] {
+    return gpt.evaluate_sum(x.data<int32_t>(), y.data<int32_t>(), shape, ignore_index);
+  });
+}
+
+void set_parameter(GPT& gpt, const std::string& name, const py::array& values) {
+  model::Parameter& parameter = gpt.parameters().at(name);
+  const Tensor from = borrow(values, DType::float32, name);
+  if (from.rank != parameter.value.rank || from.shape != parameter.value.shape) {
+    throw ValueError(
+        concat(name, " is ", to_string(parameter.value), "; it was given ", to_string(from)));
+  }
+  with_model(gpt, [&] {
+    std::memcpy(parameter.value.data(), from.data(), static_cast<size_t>(from.bytes()));
+    ++parameter.weight.version;
+  });
+}
+
+py::dict memory(const GPT& gpt) {
+  const model::MemoryReport report = gpt.memory();
+  py::dict out;
+  out["parameters"] = report.parameters;
+  out["gradients"] = report.gradients;
+  out["optimizer"] = report.optimizer;
+  out["activations"] = report.activations;
+  out["scratch"] = report.scratch;
+  out["packed"] = report.packed;
+  out["total"] = report.total();
+  return out;
+}
+
+py::object gradient(const py::object& self, const std::string& name) {
+  auto& gpt = self.cast<GPT&>();
+  const model::Parameter& parameter = gpt.parameters().at(name);
+  if (!parameter.grad.defined()) {
+    throw ValueError("the model has no gradients yet: they are made by the first backward pass");
+  }
+  return view_of(parameter.grad, self);
+}
+
+}  // namespace
+
+void register_model(py::module_& m) {
+  py::class_<GPT>(m, "GPT")
+      .def(py::init(&make_gpt), py::arg("config"), py::kw_only(), py::arg("seed") = 0,
+           py::arg("dtype") = "float32", py::arg("backend") = py::none(),
+           py::arg("memory_limit") = 0)
+      .def_property_readonly("config", &GPT::config)
+      .def_property_readonly("dtype",
+                             [](const GPT& gpt) { return std::string(name_of(gpt.dtype())); })
+      .def_property_readonly("backend",
+                             [](const GPT& gpt) { return std::string(gpt.backend().name()); })
+      .def("num_parameters", &GPT::num_parameters)
+      .def("parameter_names",
+           [](const GPT& gpt) {
+             std::vector<std::string> names;
+             for (const auto& p : gpt.parameters().list()) names.push_back(p.spec.name);
+             return names;
+           })
+      .def(
+          "parameter",
+          [](const py::object& self, const std::string& name) {
+            return view_of(self.cast<GPT&>().parameters().at(name).value, self);
+          },
+          py::arg("name"))
+      .def("set_parameter", &set_parameter, py::arg("name"), py::arg("values"))
+      .def("gradient", &gradient, py::arg("name"))
+      .def("zero_gradients",
+           [](GPT& gpt) {
+             with_model(gpt, [&] {
+               gpt.parameters().ensure_gradients();
+               std::memset(gpt.parameters().gradients().data(), 0,
+                           static_cast<size_t>(gpt.parameters().gradients().bytes()));
+             });
+           })
+      .def("forward", &forward, py::arg("tokens"), py::arg("keep") = true)
+      .def("logits", &logits, py::arg("hidden"))
+      .def(
+          "backward_from_logits",
+          [](GPT& gpt, const py::array& d_logits, bool accumulate) {
+            const Tensor d = as_rows(borrow(d_logits, DType::float32, "d_logits"), "d_logits");
+            with_model(gpt, [&] { gpt.backward_from_logits(d, accumulate); });
+          },
+          py::arg("d_logits"), py::arg("accumulate") = false)
+      .def(
+          "backward_from_hidden",
+          [](GPT& gpt, const py::array& d_hidden, bool accumulate) {
+            const Tensor d = as_rows(borrow(d_hidden, DType::float32, "d_hidden"), "d_hidden");
+            with_model(gpt, [&] { gpt.backward_from_hidden(d, accumulate); });
+          },
+          py::arg("d_hidden"), py::arg("accumulate") = false)
+      .def("forward_backward", &forward_backward, py::arg("tokens"), py::arg("targets"),
+           py::arg("accumulate") = false, py::arg("normalizer") = 0.0, py::arg("ignore_index") = -1)
+      .def("evaluate_sum", &evaluate_sum, py::arg("tokens"), py::arg("targets"),
+           py::arg("ignore_index") = -1)
+      .def("memory", &memory);
+}
+
+}  // namespace msltx::bindings

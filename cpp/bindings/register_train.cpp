@@ -1,0 +1,149 @@
+// msltx._core.AdamW and TrainStep: what msltx.optim and msltx.train drive.
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+#include <memory>
+
+#include "bindings/arrays.h"
+#include "bindings/call.h"
+#include "bindings/register.h"
+#include "msltx/base/error.h"
+#include "msltx/train/train_step.h"
+
+namespace py = pybind11;
+
+namespace msltx::bindings {
+namespace {
+
+using model::GPT;
+using train::StepResult;
+using train::TrainStep;
+
+optim::AdamWOptions optimizer_options(double weight_decay, const std::pair<double, double>& betas,
+                                      double eps, double grad_clip) {
+  return {static_cast<float>(weight_decay), static_cast<float>(betas.first),
+          static_cast<float>(betas.second), static_cast<float>(eps), static_cast<float>(grad_clip)};
+}
+
+py::dict result_dict(const StepResult& result) {
+  py::dict out;
+  out["step"] = result.step;
+  out["loss"] = result.loss;
+  out["grad_norm"] = result.grad_norm;
+  out["learning_rate"] = result.learning_rate;
+  out["counted"] = result.counted;
+  out["skipped"] = result.skipped;
+  return out;
+}
+
+// An optimizer for loops of one's own: the model's gradients are whatever its last backward left.
+class Optimizer {
+ public:
+  Optimizer(GPT& gpt, const optim::AdamWOptions& options)
+      : gpt_(gpt), adamw_(gpt.parameters().values().dim(0), gpt.parameters().decayed(), options) {}
+
+  py::dict step(double learning_rate) {
+    if (!gpt_.parameters().has_gradients()) {
+      throw ValueError("the model has no gradients yet: step() comes after a backward pass");
+    }
+    float norm = 0, skip = 0;
+    run_released([&] {
+      Exclusive::Guard guard(gpt_.exclusive(), "the model");
+      ops::Stream stream = gpt_.make_stream();
+      gpt_.run([&](ops::Stream& s) {
+        adamw_.encode(s, gpt_.parameters().values(), gpt_.parameters().gradients(), {},
+                      static_cast<float>(learning_rate), false);
+      });
+      stream.read(adamw_.norm(), &norm);
+      stream.read(adamw_.skip(), &skip);
+      adamw_.finish(skip != 0);
+      gpt_.parameters().changed();
+    });
+    py::dict out;
+    out["grad_norm"] = norm;
+    out["skipped"] = skip != 0;
+    return out;
+  }
+
+  optim::AdamW& adamw() { return adamw_; }
+  GPT& gpt() { return gpt_; }
+
+ private:
+  GPT& gpt_;
+  optim::AdamW adamw_;
+};
+
+// Calls fill(step) -> (tokens, targets) in Python.
+train::BatchSource python_source(py::function fill, int64_t sequences, int64_t length) {
+  auto held = std::shared_ptr<py::function>(new py::function(std::move(fill)), [](py::function* f) {
+    py::gil_scoped_acquire gil;
+    delete f;
+  });
+  return [held, sequences, length](int64_t step, int32_t* tokens, int32_t* targets) {
+    py::gil_scoped_acquire gil;
+    const py::tuple pair = (*held)(step);
+    for (size_t i = 0; i < 2; ++i) {
+      const char* what = i == 0 ? "the batch's tokens" : "the batch's targets";
+      const Tensor t = borrow(pair[i].cast<py::array>(), DType::int32, what);
+      if (t.rank != 2 || t.dim(0) != sequences || t.dim(1) != length) {
+        throw ValueError(
+            concat(what, " are ", to_string(t), "; expected (", sequences, ", ", length, ")"));
+      }
+      std::memcpy(i == 0 ? tokens : targets, t.data<int32_t>(), static_cast<size_t>(t.bytes()));
+    }
+  };
+}
+
+std::unique_ptr<TrainStep> make_train_step(GPT& gpt, int64_t batch_size, int64_t length,
+                                           int64_t gradient_accumulation_steps, double weight_decay,
+                                           std::pair<double, double> betas, double eps,
+                                           double grad_clip, double learning_rate,
+                                           double min_learning_rate, int64_t warmup_steps,
+                                           int64_t max_steps, const std::string& schedule,
+                                           py::function source, int64_t ignore_index) {
+  const train::StepShape shape{{batch_size, length}, gradient_accumulation_steps};
+  const auto options = optimizer_options(weight_decay, betas, eps, grad_clip);
+  const optim::Schedule rates{optim::schedule_kind(schedule), learning_rate, min_learning_rate,
+                              warmup_steps, max_steps};
+  auto fill = python_source(std::move(source), batch_size * gradient_accumulation_steps, length);
+  return run_released([&] {
+    return std::make_unique<TrainStep>(gpt, shape, options, rates, std::move(fill), ignore_index);
+  });
+}
+
+}  // namespace
+
+void register_train(py::module_& m) {
+  py::class_<Optimizer>(m, "AdamW")
+      .def(py::init([](GPT& gpt, double weight_decay, std::pair<double, double> betas, double eps,
+                       double grad_clip) {
+             return std::make_unique<Optimizer>(
+                 gpt, optimizer_options(weight_decay, betas, eps, grad_clip));
+           }),
+           py::arg("model"), py::kw_only(), py::arg("weight_decay"), py::arg("betas"),
+           py::arg("eps"), py::arg("grad_clip"), py::keep_alive<1, 2>())
+      .def("step", &Optimizer::step, py::arg("lr"))
+      .def_property_readonly("steps", [](Optimizer& o) { return o.adamw().steps(); });
+
+  py::class_<TrainStep>(m, "TrainStep")
+      .def(py::init(&make_train_step), py::arg("model"), py::kw_only(), py::arg("batch_size"),
+           py::arg("length"), py::arg("gradient_accumulation_steps"), py::arg("weight_decay"),
+           py::arg("betas"), py::arg("eps"), py::arg("grad_clip"), py::arg("learning_rate"),
+           py::arg("min_learning_rate"), py::arg("warmup_steps"), py::arg("max_steps"),
+           py::arg("schedule"), py::arg("source"), py::arg("ignore_index") = -1,
+           py::keep_alive<1, 2>())
+      .def("run",
+           [](TrainStep& step) { return result_dict(run_released([&] { return step.run(); })); })
+      .def_property("next_step", &TrainStep::next_step, &TrainStep::set_next_step)
+      .def_property(
+          "optimizer_steps", [](TrainStep& step) { return step.optimizer().steps(); },
+          [](TrainStep& step, int64_t steps) { step.optimizer().set_steps(steps); })
+      .def_property_readonly("counts", [](const TrainStep& step) {
+        return std::make_pair(step.counts().encodes, step.counts().waits);
+      });
+}
+
+}  // namespace msltx::bindings

@@ -1,0 +1,115 @@
+#include "msltx/generate/decoder.h"
+
+#include <algorithm>
+
+#include "msltx/base/error.h"
+#include "msltx/base/memory.h"
+#include "msltx/ops/ops.h"
+
+namespace msltx::generate {
+namespace {
+
+using ops::Stream;
+
+// A prompt is fed in pieces of at most so many tokens, which bounds the activations.
+constexpr int64_t kPiece = 256;
+
+}  // namespace
+
+int64_t Decoder::cache_bytes(const model::GPTConfig& config, int64_t sequences, int64_t capacity) {
+  return 2 * config.num_layers *
+         Arena::aligned(sequences * config.num_kv_heads * capacity * config.head_dim *
+                        size_of(DType::float32));
+}
+
+Decoder::Decoder(model::GPT& model, int64_t sequences, int64_t capacity)
+    : model_(model), sequences_(sequences), capacity_(capacity) {
+  const model::GPTConfig& c = model.config();
+  if (sequences < 1) throw ValueError(concat("sequences is ", sequences, "; it takes 1 or more"));
+  if (capacity < 1 || capacity > c.context_length) {
+    throw ValueError(concat("the cache's capacity is ", capacity, " tokens; it takes 1 to ",
+                            c.context_length, ", the model's context_length"));
+  }
+  const int64_t bytes = cache_bytes(c, sequences, capacity);
+  if (bytes > available_memory()) {
+    throw MemoryLimitError(concat("a key/value cache of ", sequences, " x ", capacity,
+                                  " tokens takes ", bytes, " bytes; ", available_memory(),
+                                  " bytes of memory are available"));
+  }
+  arena_ = Arena(bytes + 2 * Arena::aligned(sequences * size_of(DType::int32)) +
+                 Arena::aligned(sequences * c.vocab_size * size_of(DType::float32)));
+  for (int64_t layer = 0; layer < c.num_layers; ++layer) {
+    const auto cache = [&] {
+      return arena_.allocate(DType::float32, {sequences, c.num_kv_heads, capacity, c.head_dim});
+    };
+    layers_.push_back({cache(), cache()});
+  }
+  positions_ = arena_.allocate(DType::int32, {sequences});
+  lengths_ = arena_.allocate(DType::int32, {sequences});
+  logits_ = arena_.allocate(DType::float32, {sequences, c.vocab_size});
+}
+
+model::Activations& Decoder::activations_for(int64_t count) {
+  std::unique_ptr<model::Activations>& slot = count == 1 ? one_ : many_;
+  if (!slot || slot->shape().length != count) {
+    slot = std::make_unique<model::Activations>(
+        model_.config(), model::BatchShape{sequences_, count}, model::Keep::nothing);
+    slot->allocate();
+  }
+  return *slot;
+}
+
+void Decoder::feed(Stream& stream, const int32_t* tokens, int64_t count) {
+  if (count < 1) throw ValueError("feed was given no tokens");
+  if (count > capacity_ - length_) {
+    throw ValueError(concat("the cache holds ", length_, " of ", capacity_, " tokens; ", count,
+                            " more do not fit"));
+  }
+  model_.check_tokens(tokens, sequences_ * count);
+  model_.encode_prepare(stream, false);
+  for (int64_t first = 0; first < count; first += kPiece) {
+    const int64_t piece = std::min(kPiece, count - first);
+    feed_piece(stream, tokens + first, count, piece, first + piece == count);
+  }
+}
+
+void Decoder::feed_piece(Stream& stream, const int32_t* tokens, int64_t stride, int64_t count,
+                         bool last) {
+  const model::GPTConfig& c = model_.config();
+  const model::Activations& a = activations_for(count);
+  for (int64_t b = 0; b < sequences_; ++b) {
+    stream.write(a.tokens.slice(0, b * count, count), tokens + b * stride);
+  }
+  const std::vector<int32_t> first(static_cast<size_t>(sequences_), static_cast<int32_t>(length_));
+  const std::vector<int32_t> end(static_cast<size_t>(sequences_),
+                                 static_cast<int32_t>(length_ + count));
+  stream.write(positions_, first.data());
+  stream.write(lengths_, end.data());
+
+  model_.encode_embedding(stream, a.embedded, a.tokens, sequences_, positions_);
+  model::Residual residual{a.embedded, {}};
+  const int64_t q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    residual = model_.blocks()[i].forward(
+        stream, a.blocks[i], residual, [&](Stream& s, const model::BlockActivations& rows) {
+          const auto view = [&](const Tensor& t, int64_t column, int64_t heads) {
+            return model::head_view(t, sequences_, column, heads, c.head_dim);
+          };
+          ops::kv_cache_append(s, {layers_[i].k, layers_[i].v, view(rows.qkv, q, c.num_kv_heads),
+                                   view(rows.qkv, q + kv, c.num_kv_heads), positions_});
+          ops::attention_inference(
+              s, {view(rows.mix, 0, c.num_heads), view(rows.qkv, 0, c.num_heads), layers_[i].k,
+                  layers_[i].v, lengths_, static_cast<float>(c.attention_scale)});
+        });
+  }
+  const Tensor hidden = model_.encode_final_norm(stream, a.final_norm, residual);
+  length_ += count;
+  if (!last) return;
+  // The last row of every sequence, as a strided view.
+  Tensor ends = hidden.slice(0, count - 1, 1);
+  ends.shape[0] = sequences_;
+  ends.strides[0] = count * hidden.stride(0);
+  ops::linear_forward(stream, {logits_, {}, ends, model_.head_weight(), model_.head_bias()});
+}
+
+}  // namespace msltx::generate

@@ -1,0 +1,44 @@
+#include "msltx/generate/sampler.h"
+
+#include <cmath>
+
+#include "msltx/base/error.h"
+#include "msltx/ops/ops.h"
+
+namespace msltx::generate {
+
+void check(const SamplerOptions& options) {
+  if (!(options.temperature >= 0) || !std::isfinite(options.temperature)) {
+    throw ValueError(concat("temperature is ", options.temperature,
+                            "; it takes 0 (greedy) or a number above it"));
+  }
+  if (options.top_k < 0) {
+    throw ValueError(concat("top_k is ", options.top_k, "; it takes 0 (all tokens) or more"));
+  }
+  if (!(options.top_p > 0 && options.top_p <= 1)) {
+    throw ValueError(concat("top_p is ", options.top_p, "; it takes a number above 0, at most 1"));
+  }
+}
+
+Sampler::Sampler(const SamplerOptions& options, int64_t sequences, int64_t vocab_size)
+    : options_(options),
+      arena_(
+          (check(options), Arena::aligned(sequences * size_of(DType::int32)) +
+                               Arena::aligned(sequences * vocab_size * size_of(DType::float32)))) {
+  tokens_ = arena_.allocate(DType::int32, {sequences});
+  scaled_ = arena_.allocate(DType::float32, {sequences, vocab_size});
+}
+
+void Sampler::encode(ops::Stream& stream, const Tensor& logits, int64_t step) {
+  ops::Stream::Scope scope(stream, "sample");
+  if (options_.temperature == 0) return ops::argmax_sample(stream, {tokens_, logits});
+  ops::temperature_scale(stream, {scaled_, logits, static_cast<float>(options_.temperature)});
+  if (options_.top_k > 0) ops::topk_mask(stream, {scaled_, scaled_, options_.top_k});
+  if (options_.top_p < 1) {
+    ops::topp_mask(stream, {scaled_, scaled_, static_cast<float>(options_.top_p)});
+  }
+  ops::categorical_sample(stream,
+                          {tokens_, scaled_, {}, static_cast<int64_t>(options_.seed), step});
+}
+
+}  // namespace msltx::generate

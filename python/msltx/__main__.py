@@ -1,0 +1,5 @@
+"""``python -m msltx`` is the command line."""
+
+from msltx.cli import main
+
+main()

@@ -1,0 +1,82 @@
+"""The command line: ``msltx COMMAND``. One module per command, loaded when it is called.
+
+Progress goes to stderr, results to stdout. Exit codes: 0 done, 1 failed, 2 wrong usage, 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+import msltx
+from msltx import Error, InvalidValueError
+
+__all__ = ["main"]
+
+# Command -> one line of help. The command `name` is the object of that name in msltx.cli.name.
+_COMMANDS = {
+    "tokenizer": "Train a tokenizer, encode and decode text.",
+    "data": "Prepare text for training.",
+    "train": "Train a model on a prepared dataset.",
+    "eval": "Give a model's loss on a split of a dataset.",
+    "generate": "Continue a text with a model.",
+    "info": "Say what this machine, this build or a file is.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module only when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"msltx.cli.{cmd_name}")
+        command = getattr(module, cmd_name, None) or module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(msltx.__version__, prog_name="msltx")
+def _msltx() -> None:
+    """Train tokenizers and GPTs on your own text, and generate with them."""
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        result: Any = _msltx.main(arguments, prog_name="msltx", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("msltx: interrupted", err=True)
+        return 130
+    except InvalidValueError as error:
+        click.echo(f"msltx: {error}", err=True)
+        return 2
+    except BrokenPipeError:
+        # The reader of our output has gone; keep the interpreter from complaining at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Error, OSError) as error:
+        click.echo(f"msltx: {error}", err=True)
+        return 1
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line, by default this process's, and exit with its code."""
+    sys.exit(_run(arguments))

@@ -1,0 +1,65 @@
+"""``msltx generate``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.option("--prompt", default="", help="Text to continue; - reads it from standard input.")
+@click.option("--max-tokens", type=int, default=128, show_default=True, help="New tokens at most.")
+@click.option("--greedy", is_flag=True, help="Always the most probable token.")
+@click.option("--temperature", type=float, default=0.8, show_default=True)
+@click.option("--top-k", type=int, help="Draw from the k most probable tokens.")
+@click.option("--top-p", type=float, help="Draw from the most probable tokens that reach p.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--stop", multiple=True, help="Text to end at; may be given several times.")
+@click.option("--timings", is_flag=True, help="Say on stderr how fast it went.")
+def generate(
+    model: str,
+    prompt: str,
+    max_tokens: int,
+    greedy: bool,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int,
+    stop: tuple[str, ...],
+    timings: bool,
+) -> None:
+    """Continue a text with MODEL: a model folder, a checkpoint, or a run (its last checkpoint)."""
+    import msltx
+
+    gpt = msltx.GPT.load(model)
+    tokenizer = msltx.Tokenizer.load_from_model(model)
+    if prompt == "-":
+        prompt = sys.stdin.read()
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    write(prompt)
+    made = msltx.generate(
+        gpt,
+        tokenizer,
+        prompt,
+        max_tokens=max_tokens,
+        temperature=0.0 if greedy else temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        stop=stop,
+        on_text=write,
+    )
+    write("\n")
+    if timings:
+        click.echo(
+            f"prompt {made.timings.prefill_tokens_per_s:,.0f} tokens/s, new text "
+            f"{made.timings.decode_tokens_per_s:,.0f} tokens/s, {len(made.tokens)} new tokens, "
+            f"ended by {made.finish_reason}",
+            err=True,
+        )

@@ -1,0 +1,124 @@
+"""``msltx train``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from msltx import FileError, set_num_threads
+from msltx.settings import Settings, load_settings, parse_yaml, write_settings
+
+_CONFIG_COPY = "config.yaml"
+
+
+def _model_config(fields: dict[str, Any], vocab_size: int) -> Any:
+    """Build the model's configuration; the dataset gives vocab_size where nothing else does."""
+    from msltx import GPTConfig
+
+    given = {"vocab_size": vocab_size, **fields}
+    preset = given.pop("preset", None)
+    return GPTConfig(**given) if preset is None else GPTConfig.preset(preset, **given)
+
+
+@click.command()
+@click.argument("config", type=click.Path(exists=True, dir_okay=False), required=False)
+@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
+@click.option("--data", "data_path", metavar="DIR", help="Prepared dataset (data.path).")
+@click.option("--out", metavar="DIR", help="Folder of the run (run.out).")
+@click.option("--preset", help="Model preset (model.preset): 1m, 4m, 11m, gpt2, ...")
+@click.option("--max-steps", type=int, help="Steps in all.")
+@click.option("--batch-size", type=int, help="Sequences of a micro-batch.")
+@click.option("--gradient-accumulation-steps", type=int, help="Micro-batches of a step.")
+@click.option("--learning-rate", type=float, help="After the warmup.")
+@click.option("--seed", type=int, help="Of initial values, batches and samples.")
+@click.option("--threads", type=int, help="Default: what the machine gives.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="GROUP.NAME=VALUE",
+    help="Any other setting: training.weight_decay=0.05, model.num_layers=8.",
+)
+def train(
+    config: str | None,
+    resume: bool,
+    data_path: str | None,
+    out: str | None,
+    preset: str | None,
+    threads: int | None,
+    changes: tuple[str, ...],
+    **training: Any,
+) -> None:
+    """Train a model as CONFIG (a YAML file) and the flags say.
+
+    With --resume and --out alone, the run's own configuration is used. Groups of settings in
+    CONFIG: model, data, training, run.
+    """
+    flags: dict[str, dict[str, Any]] = {
+        "model": {"preset": preset},
+        "data": {"path": data_path},
+        "run": {"out": out, "threads": threads},
+        "training": training,
+    }
+    for change in changes:
+        group, dot, rest = change.partition(".")
+        name, equals, value = rest.partition("=")
+        if not dot or not equals or group not in flags:
+            raise click.UsageError(
+                f"--set takes GROUP.NAME=VALUE with a group of {', '.join(flags)}; got {change}"
+            )
+        flags[group][name] = parse_yaml(value)
+    if config is None and resume and out is not None and (Path(out) / _CONFIG_COPY).exists():
+        config = str(Path(out) / _CONFIG_COPY)
+    settings = load_settings(config, flags)
+    _train(settings, resume)
+
+
+def _train(settings: Settings, resume: bool) -> None:
+    import msltx
+    from msltx import data as msltx_data
+    from msltx.progress import loss_curve
+    from msltx.training import TrainingStopped
+    from msltx.training import train as run_training
+
+    if settings.run.threads:
+        set_num_threads(settings.run.threads)
+    out = Path(settings.run.out)
+    dataset = msltx_data.open(settings.data.path)
+    model_config = _model_config(settings.model, dataset.vocab_size)
+    if (out / "checkpoints" / "last").exists() and not resume:
+        raise FileError(f"{out} holds a run already; give --resume, or another --out")
+    model = msltx.GPT(model_config, seed=settings.training.seed, dtype=settings.training.dtype)
+    click.echo(
+        f"{model.num_parameters():,} parameters, {dataset.train_tokens:,} training tokens, "
+        f"{msltx.get_num_threads()} threads, backend {model.backend}",
+        err=True,
+    )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot create {out}: {error.strerror}") from None
+    write_settings(out / _CONFIG_COPY, settings)
+    try:
+        run = run_training(model, dataset, out=out, resume=resume, settings=settings.training)
+    except KeyboardInterrupt:
+        last = out / "checkpoints" / "last"
+        if last.exists():
+            click.echo(
+                f"interrupted; saved as {last.resolve()}\ngo on with: "
+                f"msltx train --resume --out {out}",
+                err=True,
+            )
+        raise
+    except TrainingStopped as error:
+        click.echo(f"msltx: {error}", err=True)
+        sys.exit(1)
+    if run.losses.size:
+        click.echo(loss_curve(run.losses.tolist()))
+        click.echo(f"{run.tokens_per_s:,.0f} tokens/s over {run.losses.size:,} steps")
+    for done, loss in list(run.val_losses.items())[-1:]:
+        click.echo(f"validation loss {loss:.4f} after {done:,} steps")
+    click.echo(f"model: {out / 'checkpoints' / 'last'}")

@@ -1,0 +1,253 @@
+"""Settings of a training run, as a YAML file, the environment and flags give them.
+
+Precedence: flag, environment (MSLTX_<NAME>), file, default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from msltx import _core
+from msltx._core import FileError, InvalidValueError
+
+__all__ = [
+    "DataSettings",
+    "RunSettings",
+    "Settings",
+    "TrainingSettings",
+    "load_settings",
+    "write_settings",
+]
+
+Count = Annotated[int, Meta(ge=1)]
+CountOrNone = Annotated[int, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+NotNegative = Annotated[float, Meta(ge=0)]
+
+
+class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model is trained. Counts are of optimizer steps; 0 for an interval means never."""
+
+    batch_size: Count = 16
+    """Sequences of a micro-batch."""
+    gradient_accumulation_steps: Count = 1
+    """Micro-batches of a step."""
+    learning_rate: Positive = 1e-3
+    """After the warmup."""
+    min_learning_rate: NotNegative | None = None
+    """Where the schedule ends; default: a tenth of learning_rate."""
+    weight_decay: NotNegative = 0.1
+    """On matrices only."""
+    betas: tuple[Share, Share] = (0.9, 0.95)
+    """Decay of AdamW's two moments."""
+    grad_clip: NotNegative = 1.0
+    """Largest global norm of the gradients; 0: no limit."""
+    max_steps: Count = 1000
+    """Steps in all, those of a resumed run's past included."""
+    warmup_steps: CountOrNone | None = None
+    """Steps in which the rate rises; default: a fiftieth of max_steps, at most 200."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Of the rate after the warmup."""
+    dtype: Literal["float32"] = "float32"
+    """Compute type."""
+    eval_every: CountOrNone = 250
+    """Steps between evaluations on the validation split."""
+    eval_tokens: CountOrNone = 65536
+    """Tokens of an evaluation during training; 0: the whole split."""
+    sample_every: CountOrNone = 0
+    """Steps between samples written to samples.txt."""
+    sample_prompt: str = ""
+    """What samples begin with."""
+    save_every: CountOrNone = 500
+    """Steps between checkpoints; the last step is always saved."""
+    keep_checkpoints: CountOrNone = 3
+    """Newest checkpoints kept, the best one besides; 0: all."""
+    log_every: Count = 10
+    """Steps between lines of log.csv and of the output where there is no progress bar."""
+    max_skipped_steps: Count = 10
+    """Steps in a row with a non-finite loss or norm after which the run stops."""
+    seed: CountOrNone = 1
+    """Of the initial values, the batches and the samples."""
+
+
+class DataSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model is trained on."""
+
+    path: str
+    """A prepared dataset: the folder that `msltx data prepare` wrote."""
+
+
+class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run lives and what it may use."""
+
+    out: str
+    """Folder of the run."""
+    threads: CountOrNone = 0
+    """0: what the machine gives."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One YAML file."""
+
+    model: dict[str, Any]
+    data: DataSettings
+    run: RunSettings
+    training: TrainingSettings = TrainingSettings()
+
+
+_GROUPS: dict[str, type[msgspec.Struct]] = {
+    "data": DataSettings,
+    "training": TrainingSettings,
+    "run": RunSettings,
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 3e-4 as a number, as YAML 1.2 does; PyYAML alone reads a string."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    key: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+    for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.\d[\d_]*(?:[eE][-+]?\d+)?"
+        r"|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """Give ", did you mean ...?" for a name that is not among names, or nothing."""
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(names)}"
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises
+    ------
+    FileError
+        Where the file cannot be read or is not such a file.
+    """
+    try:
+        document = yaml.load(Path(path).read_text("utf-8"), _Loader)
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise FileError(f"{path}{line} is not valid YAML") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise FileError(
+            f"{path} holds a {type(document).__name__}; groups of settings are expected"
+        )
+    return document
+
+
+StructType = TypeVar("StructType", bound=msgspec.Struct)
+
+
+def parse_yaml(text: str) -> Any:
+    """Read one YAML value, with 3e-4 as a number."""
+    return yaml.load(text, _Loader)
+
+
+def write_settings(path: str | os.PathLike[str], settings: Settings) -> None:
+    """Write settings as the YAML file that load_settings reads."""
+    _core.write_file(
+        os.fspath(path), yaml.safe_dump(msgspec.to_builtins(settings), sort_keys=False)
+    )
+
+
+def convert(values: Mapping[str, Any], kind: type[StructType], group: str) -> StructType:
+    """Build one group of settings, with errors that name group, field, value and limit.
+
+    Raises
+    ------
+    InvalidValueError
+    """
+    names = [field.name for field in msgspec.structs.fields(kind)]
+    for name in values:
+        if name not in names:
+            raise InvalidValueError(f"{group} has no setting {name}{nearest(str(name), names)}")
+    try:
+        return msgspec.convert(dict(values), kind)
+    except msgspec.ValidationError as error:
+        message = str(error)
+        match = re.search(r"^(.*) - at `\$\.(\w+)", message)
+        if match:
+            reason, name = match.group(1), match.group(2)
+            reason = reason[0].lower() + reason[1:].replace("`", "")
+            raise InvalidValueError(f"{group}.{name} is {values[name]!r}: {reason}") from None
+        missing = re.search(r"required field `(\w+)`", message)
+        if missing:
+            raise InvalidValueError(f"{group}.{missing.group(1)} is missing") from None
+        raise InvalidValueError(f"{group}: {message}") from None
+
+
+def from_environment(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Give the settings of a group that MSLTX_<NAME> variables set, read as YAML values."""
+    found = {}
+    for field in msgspec.structs.fields(kind):
+        text = os.environ.get(f"MSLTX_{field.name.upper()}")
+        if text:
+            found[field.name] = parse_yaml(text)
+    return found
+
+
+def load_settings(
+    path: str | os.PathLike[str] | None, flags: Mapping[str, Mapping[str, Any]]
+) -> Settings:
+    """Merge flags, environment, file and defaults into one set of settings.
+
+    Parameters
+    ----------
+    path : path-like or None
+        YAML file with the groups model, data, training, run.
+    flags : mapping of group to mapping of name to value
+        What the command line gave; None values count as not given.
+
+    Raises
+    ------
+    InvalidValueError
+        For an unknown group or name (naming the nearest known one), or a value out of its limits.
+    FileError
+    """
+    document = {} if path is None else read_yaml(path)
+    groups = ["model", *_GROUPS]
+    for group, values in document.items():
+        if group not in groups:
+            raise InvalidValueError(f"{path} has a group {group}{nearest(str(group), groups)}")
+        if not isinstance(values, dict):
+            raise InvalidValueError(
+                f"{path}: {group} is {values!r}; a group of settings is expected"
+            )
+    training = dict(document.get("training", {}))
+    if "mixed_precision" in training:
+        training.setdefault("dtype", "bfloat16" if training.pop("mixed_precision") else "float32")
+    document["training"] = training
+
+    merged: dict[str, Any] = {}
+    for group, kind in _GROUPS.items():
+        given = {k: v for k, v in flags.get(group, {}).items() if v is not None}
+        values = {**document.get(group, {}), **from_environment(kind), **given}
+        merged[group] = convert(values, kind, group)
+    model = {k: v for k, v in flags.get("model", {}).items() if v is not None}
+    return Settings(model={**document.get("model", {}), **model}, **merged)

@@ -1,0 +1,466 @@
+"""Training: ``msltx.train``, with checkpoints from which a run resumes bit for bit."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from msltx import _core
+from msltx._core import Error, FileError, InvalidValueError
+from msltx.generation import generate
+from msltx.model import GPT
+from msltx.settings import TrainingSettings, convert
+
+if TYPE_CHECKING:
+    from msltx.data import Dataset
+    from msltx.tokenizer import Tokenizer
+
+__all__ = ["Progress", "Run", "TrainingStopped", "train"]
+
+_LOG_COLUMNS = [
+    "step",
+    "loss",
+    "val_loss",
+    "grad_norm",
+    "learning_rate",
+    "tokens_per_s",
+    "peak_share",
+    "skipped",
+]
+_SAMPLE_TOKENS = 100
+
+
+class TrainingStopped(Error):
+    """Raised where a run ends early because its loss or gradients stay non-finite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What a run says of a step that is done."""
+
+    step: int
+    """Steps done, past ones of a resumed run included."""
+    max_steps: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    tokens_per_s: float
+    """Over the last steps, evaluations and saves left out."""
+    peak_share: float | None
+    """Share of the machine's matrix peak; None where it was not measured."""
+    seconds_left: float
+    val_loss: float | None
+    """Of an evaluation after this step."""
+    skipped: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What train() gives."""
+
+    model: GPT
+    path: Path | None
+    """Folder of the run; None where nothing was to be written."""
+    steps: int
+    losses: npt.NDArray[np.float64]
+    """Training loss of each step of this call."""
+    val_losses: dict[int, float]
+    """Validation loss by steps done."""
+    tokens_per_s: float
+    """Over the whole call, evaluations and saves left out."""
+
+
+def flops_per_token(model: GPT, length: int) -> float:
+    """Count the operations of a training step per token: 6 P + 12 L T C."""
+    config = model.config
+    attention = 12 * config.num_layers * length * config.embedding_dim
+    return 6.0 * model.num_parameters() + attention
+
+
+class _Clock:
+    """Tokens a second over a sliding window of steps."""
+
+    def __init__(self, tokens_per_step: int) -> None:
+        self.tokens_per_step = tokens_per_step
+        self.total_seconds = 0.0
+        self.total_steps = 0
+        self._window: list[float] = []
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - begin
+        self.total_seconds += seconds
+        self.total_steps += 1
+        self._window = [*self._window[-19:], seconds]
+
+    @property
+    def step_seconds(self) -> float:
+        return sum(self._window) / max(1, len(self._window))
+
+    @property
+    def tokens_per_s(self) -> float:
+        return self.tokens_per_step / max(self.step_seconds, 1e-9)
+
+    @property
+    def overall_tokens_per_s(self) -> float:
+        return self.tokens_per_step * self.total_steps / max(self.total_seconds, 1e-9)
+
+
+class _Log:
+    """log.csv of a run. Resuming drops the lines of steps that are done again."""
+
+    def __init__(self, path: Path, first_step: int) -> None:
+        kept: list[list[str]] = []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                kept = [r for r in list(csv.reader(file))[1:] if r and int(r[0]) <= first_step]
+        temporary = path.with_suffix(".tmp")
+        try:
+            with temporary.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([_LOG_COLUMNS, *kept])
+            temporary.replace(path)
+            self._file = path.open("a", newline="", encoding="utf-8")
+        except OSError as error:
+            raise FileError(f"cannot write {path}: {error.strerror}") from None
+        self._path = path
+        self._writer = csv.writer(self._file)
+
+    def write(self, p: Progress) -> None:
+        def number(value: float | None, form: str) -> str:
+            return "" if value is None else format(value, form)
+
+        row = [
+            p.step,
+            number(p.loss, ".6f"),
+            number(p.val_loss, ".6f"),
+            number(p.grad_norm, ".6f"),
+            number(p.learning_rate, ".6e"),
+            number(p.tokens_per_s, ".0f"),
+            number(p.peak_share, ".4f"),
+            int(p.skipped),
+        ]
+        try:
+            self._writer.writerow(row)
+            self._file.flush()
+        except OSError as error:
+            raise FileError(f"cannot write {self._path}: {error.strerror}") from None
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Trainer:
+    """The loop of one call of train()."""
+
+    def __init__(
+        self,
+        model: GPT,
+        data: Dataset,
+        settings: TrainingSettings,
+        out: Path | None,
+        tokenizer: Tokenizer | None,
+        matrix_peak: float | None,
+    ) -> None:
+        self.model, self.data, self.settings, self.out = model, data, settings, out
+        self.tokenizer = data.tokenizer if tokenizer is None else tokenizer
+        self.matrix_peak = matrix_peak
+        self.length = model.config.context_length
+        self.val_losses: dict[int, float] = {}
+        self.losses: list[float] = []
+        self.best = math.inf
+        s = settings
+        sequences = s.batch_size * s.gradient_accumulation_steps
+
+        def batch(step: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+            return data.batch(step, sequences, self.length, seed=s.seed)
+
+        least = s.learning_rate / 10 if s.min_learning_rate is None else s.min_learning_rate
+        warmup = min(200, s.max_steps // 50) if s.warmup_steps is None else s.warmup_steps
+        self.step = _core.TrainStep(
+            model._core,
+            batch_size=s.batch_size,
+            length=self.length,
+            gradient_accumulation_steps=s.gradient_accumulation_steps,
+            weight_decay=s.weight_decay,
+            betas=s.betas,
+            eps=1e-8,
+            grad_clip=s.grad_clip,
+            learning_rate=s.learning_rate,
+            min_learning_rate=least,
+            warmup_steps=warmup,
+            max_steps=s.max_steps,
+            schedule=s.schedule,
+            source=batch,
+        )
+        self.clock = _Clock(sequences * self.length)
+
+    def resume(self, path: Path) -> None:
+        state = json.loads(_core.restore_checkpoint(self.step, os.fspath(path)))
+        self.best = state.get("best_val_loss") or math.inf
+
+    def save(self) -> None:
+        if self.out is None:
+            return
+        done = self.step.next_step
+        val_loss = self.val_losses.get(done)
+        is_best = val_loss is not None and val_loss <= self.best
+        state = {
+            "best_val_loss": None if math.isinf(self.best) else self.best,
+            "settings": {f: getattr(self.settings, f) for f in self.settings.__struct_fields__},
+            "data": os.fspath(self.data.path),
+        }
+        _core.save_checkpoint(
+            self.step,
+            os.fspath(self.out),
+            tokenizer_json="" if self.tokenizer is None else self.tokenizer.to_json(),
+            state=json.dumps(state),
+            best=is_best,
+            keep=self.settings.keep_checkpoints,
+        )
+
+    def evaluate(self) -> float | None:
+        s = self.settings
+        limit = s.eval_tokens or None
+        loss = evaluate(self.model, self.data, batch_size=s.batch_size, max_tokens=limit).loss
+        if loss is None:
+            return None
+        self.val_losses[self.step.next_step] = loss
+        self.best = min(self.best, loss)
+        return loss
+
+    def sample(self) -> None:
+        if self.out is None or self.tokenizer is None:
+            return
+        done = self.step.next_step
+        text = generate(
+            self.model,
+            self.tokenizer,
+            self.settings.sample_prompt,
+            max_tokens=_SAMPLE_TOKENS,
+            top_p=0.9,
+            seed=self.settings.seed,
+        ).text
+        try:
+            with (self.out / "samples.txt").open("a", encoding="utf-8") as file:
+                file.write(f"--- step {done}\n{self.settings.sample_prompt}{text}\n")
+        except OSError as error:
+            raise FileError(f"cannot write {self.out / 'samples.txt'}: {error.strerror}") from None
+
+    def run(self, on_step: Callable[[Progress], object] | None) -> None:
+        s = self.settings
+        log = None if self.out is None else _Log(self.out / "log.csv", self.step.next_step)
+        flops = flops_per_token(self.model, self.length)
+        skipped_in_a_row = 0
+        saved_at = -1
+
+        def due(interval: int, done: int) -> bool:
+            return interval > 0 and (done % interval == 0 or done == s.max_steps)
+
+        try:
+            while self.step.next_step < s.max_steps:
+                with self.clock.step():
+                    result = self.step.run()
+                done = self.step.next_step
+                self.losses.append(result["loss"])
+                skipped_in_a_row = skipped_in_a_row + 1 if result["skipped"] else 0
+                val_loss = self.evaluate() if due(s.eval_every, done) else None
+                rate = self.clock.tokens_per_s
+                progress = Progress(
+                    step=done,
+                    max_steps=s.max_steps,
+                    loss=result["loss"],
+                    grad_norm=result["grad_norm"],
+                    learning_rate=result["learning_rate"],
+                    tokens_per_s=rate,
+                    peak_share=rate * flops / self.matrix_peak if self.matrix_peak else None,
+                    seconds_left=(s.max_steps - done) * self.clock.step_seconds,
+                    val_loss=val_loss,
+                    skipped=result["skipped"],
+                )
+                if log and (due(s.log_every, done) or val_loss is not None or result["skipped"]):
+                    log.write(progress)
+                if on_step is not None:
+                    on_step(progress)
+                if skipped_in_a_row >= s.max_skipped_steps:
+                    self.save()
+                    raise TrainingStopped(
+                        f"{skipped_in_a_row} steps in a row were skipped because loss or gradient "
+                        f"norm was not finite; the last good state is saved (step {done})"
+                    )
+                if due(s.sample_every, done):
+                    self.sample()
+                if due(s.save_every, done) or done == s.max_steps:
+                    self.save()
+                    saved_at = done
+        except KeyboardInterrupt:
+            if self.step.next_step != saved_at and self.losses:
+                self.save()
+            raise
+        finally:
+            if log:
+                log.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Loss of a model on a split."""
+
+    loss: float | None
+    """Mean cross entropy of a token in nats; None where the split is empty."""
+    tokens: int
+    """Tokens that were predicted."""
+    bits_per_byte: float | None
+    """Loss in bits over the bytes of text that a token stands for on average."""
+
+    @property
+    def perplexity(self) -> float | None:
+        """The exponential of the loss."""
+        return None if self.loss is None else math.exp(min(self.loss, 700.0))
+
+
+def evaluate(
+    model: GPT,
+    data: Dataset,
+    *,
+    split: str = "val",
+    batch_size: int = 16,
+    max_tokens: int | None = None,
+) -> Evaluation:
+    """Give the mean loss over a split, its windows of context_length tokens in order.
+
+    Parameters
+    ----------
+    model : GPT
+    data : Dataset
+    split : {"val", "train"}
+    batch_size : int
+        Windows at a time.
+    max_tokens : int, optional
+        Stop after the first so many tokens, in whole batches.
+    """
+    if batch_size < 1:
+        raise InvalidValueError(f"batch_size is {batch_size}; it takes 1 or more")
+    total, counted = 0.0, 0
+    for tokens, targets in data.windows(batch_size, model.config.context_length, split=split):
+        total += model._core.evaluate_sum(tokens, targets, -1)
+        counted += int(np.count_nonzero(targets != -1))
+        if max_tokens is not None and counted >= max_tokens:
+            break
+    if counted == 0:
+        return Evaluation(None, 0, None)
+    loss = total / counted
+    bytes_per_token = data.bytes_per_token(split)
+    bits = loss / math.log(2) / bytes_per_token if bytes_per_token else None
+    return Evaluation(loss, counted, bits)
+
+
+def train(
+    model: GPT,
+    data: Dataset,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    tokenizer: Tokenizer | None = None,
+    settings: TrainingSettings | None = None,
+    progress: bool = True,
+    on_step: Callable[[Progress], object] | None = None,
+    **changes: Any,
+) -> Run:
+    """Train a model on a prepared dataset.
+
+    Parameters
+    ----------
+    model : GPT
+        Trained in place, on sequences of its context_length.
+    data : Dataset
+        From msltx.data.prepare or msltx.data.open.
+    out : path-like, optional
+        Folder of the run: log.csv, samples.txt, checkpoints/. Without it nothing is written.
+    resume : bool, default False
+        Go on from the run's last checkpoint: the same bits as without the interruption.
+    tokenizer : Tokenizer, optional
+        Saved with the model; default: the dataset's.
+    settings : TrainingSettings, optional
+    progress : bool, default True
+        Show a progress bar on stderr where it is a terminal, lines of text elsewhere.
+    on_step : callable, optional
+        Called with a Progress after every step.
+    **changes
+        Fields of TrainingSettings to change: max_steps=1000, learning_rate=3e-4, ...
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InvalidValueError
+        For a setting out of its limits, or a dataset whose ids the model's vocabulary lacks.
+    FileError
+        Where out holds a run already and resume is not set, or a file cannot be written.
+    TrainingStopped
+        After max_skipped_steps steps in a row with a non-finite loss or gradient norm.
+    KeyboardInterrupt
+        On Ctrl-C, after a checkpoint was saved. A second one leaves the previous checkpoint.
+    """
+    base = TrainingSettings() if settings is None else settings
+    given = {name: getattr(base, name) for name in base.__struct_fields__}
+    merged = convert({**given, **changes}, TrainingSettings, "training")
+    if data.vocab_size > model.config.vocab_size:
+        raise InvalidValueError(
+            f"the dataset has ids up to {data.vocab_size - 1}; the model's vocab_size is "
+            f"{model.config.vocab_size}"
+        )
+    path = None if out is None else Path(out)
+    if path is not None:
+        exists = (path / "checkpoints" / "last").exists()
+        if exists and not resume:
+            raise FileError(f"{path} holds a run already; resume it, or choose another folder")
+        if resume and not exists:
+            raise FileError(f"{path} has no checkpoint to resume from")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"cannot create {path}: {error.strerror}") from None
+    elif resume:
+        raise InvalidValueError("resume needs out, the folder of the run")
+
+    peak = _core.matrix_peak("float32") if progress or path is not None else None
+    trainer = _Trainer(model, data, merged, path, tokenizer, peak)
+    if resume and path is not None:
+        trainer.resume(path)
+
+    if progress:
+        from msltx.progress import training_display
+
+        with training_display(merged, first_step=trainer.step.next_step) as show:
+
+            def both(p: Progress) -> None:
+                show(p)
+                if on_step is not None:
+                    on_step(p)
+
+            trainer.run(both)
+    else:
+        trainer.run(on_step)
+    return Run(
+        model=model,
+        path=path,
+        steps=trainer.step.next_step,
+        losses=np.array(trainer.losses),
+        val_losses=trainer.val_losses,
+        tokens_per_s=trainer.clock.overall_tokens_per_s,
+    )
