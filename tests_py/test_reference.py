@@ -204,6 +204,22 @@ def test_tolerance_sees_one_wrong_element() -> None:
         assert_close(ref[:1], ref, np.abs(ref), 1e-6, "broadcast")
 
 
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_tolerance_refuses_a_thousandth(name: str) -> None:
+    """No magnitude is so large that an error of 1e-3 of the output would hide behind it."""
+    rng = np.random.default_rng()
+    definition = DEFINITIONS[name]
+    tried = [definition.generate(rng, **case) for case in definition.cases]
+    largest = max(tried, key=lambda a: sum(v.size for v in a.values() if hasattr(v, "size")))
+    results = call(definition.function, largest)
+    for output, result in zip(definition.outputs, results, strict=False):
+        if result.magnitude is None or result.undecided is not None:
+            continue
+        signs = rng.choice([-1, 1], size=result.value.shape)
+        with pytest.raises(AssertionError, match="times the limit"):
+            assert_result(result.value * (1 + 1e-3 * signs), result, definition.tol, output)
+
+
 def test_tolerance_keeps_infinities_in_place() -> None:
     ref = np.array([[1.0, -np.inf], [2.0, 3.0]])
     size = np.array([[1.0, 0.0], [2.0, 3.0]])

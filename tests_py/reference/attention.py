@@ -120,15 +120,9 @@ def _attend(scores: Result, v: Array) -> tuple[Result, Result]:
     assert scores.magnitude is not None
     probs = softmax(scores.value)
     lse = logsumexp(scores.value)
-    # An error of a score is a relative error of its probability, less that of the row's sum.
-    exponent = scores.magnitude + np.abs(np.where(probs > 0, scores.value, 0))
-    averaged = (probs * exponent).sum(-1, keepdims=True)
-    probs_size = probs * (1 + exponent + averaged)
     finite_lse = np.abs(np.where(np.isfinite(lse), lse, 0))
-    return (
-        Result(probs @ v, probs_size @ np.abs(v)),
-        Result(lse, finite_lse + averaged[..., 0]),
-    )
+    lse_size = finite_lse + (probs * scores.magnitude).sum(-1)
+    return Result(probs @ v, probs @ np.abs(v)), Result(lse, lse_size)
 
 
 def flash_attention_forward(
@@ -159,7 +153,6 @@ def flash_attention_backward(
     lse = np.where(np.isfinite(lse), lse, 0)  # -inf, all masked: exp(scores) is 0 without it
     heads = k.shape[1]
     scores = attention_scores_forward(q, k, scale=scale, causal=causal)
-    assert scores.magnitude is not None
     k, v = _repeat_heads(k, q.shape[1]), _repeat_heads(v, q.shape[1])
     scale = _scale(scale, q)
 
@@ -167,14 +160,12 @@ def flash_attention_backward(
     d_scores = probs * (d_out @ _swap(v) - (d_out * out).sum(-1, keepdims=True))
     d_q, d_k, d_v = scale * d_scores @ k, scale * _swap(d_scores) @ q, _swap(probs) @ d_out
 
-    exponent = scores.magnitude + np.abs(lse)
-    probs_size = probs * (1 + exponent)
     reach = np.abs(d_out) @ _swap(np.abs(v)) + np.abs(d_out * out).sum(-1, keepdims=True)
-    scores_size = scale * probs_size * reach
+    scores_size = scale * probs * reach
     return (
         Result(d_q, scores_size @ np.abs(k)),
         Result(_sum_heads(d_k, heads), _sum_heads(_swap(scores_size) @ np.abs(q), heads)),
-        Result(_sum_heads(d_v, heads), _sum_heads(_swap(probs_size) @ np.abs(d_out), heads)),
+        Result(_sum_heads(d_v, heads), _sum_heads(_swap(probs) @ np.abs(d_out), heads)),
     )
 
 

@@ -186,7 +186,7 @@ def linear_cross_entropy(
 ) -> Arguments:
     return {
         "hidden": normal(rng, N, C),
-        "weight": normal(rng, V, C),
+        "weight": normal(rng, V, C, scale=2 / math.sqrt(C)),
         "targets": _targets(rng, N, V, ignore_index, all_ignored),
         "bias": _optional(normal(rng, V), bias),
         "ignore_index": ignore_index,

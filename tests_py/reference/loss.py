@@ -49,8 +49,7 @@ def softmax_cross_entropy_backward(
     divisor = normalizer or max(int(counted.sum()), 1)
     one_hot = _one_hot(targets, logits.shape[-1], counted)
     probs = np.exp(logits - lse) * counted[:, None]
-    size = probs * (1 + np.abs(np.where(probs > 0, logits, 0)) + np.abs(lse)) + one_hot
-    return Result((probs - one_hot) / divisor, size / divisor)
+    return Result((probs - one_hot) / divisor, (probs + one_hot) / divisor)
 
 
 def linear_cross_entropy_forward(
@@ -96,7 +95,9 @@ def linear_cross_entropy_forward_backward(
 
     lse_size = np.abs(lse) + (probs * logits_size).sum(-1, keepdims=True)
     loss_size = counted[:, None] * lse_size + (one_hot * logits_size).sum(-1, keepdims=True)
-    size = abs(scale) * (probs * (1 + logits_size + lse_size) + one_hot)
+    # A rounded logit moves its probability by that much of it: in a row of d_weight whose token is
+    # improbable there is nothing else.
+    size = abs(scale) * (probs * (1 + logits_size) + one_hot)
     results = (
         Result(np.asarray(loss), np.asarray(abs(scale) * loss_size.sum())),
         Result((d_logits @ weight).reshape(shape), (size @ np.abs(weight)).reshape(shape)),
