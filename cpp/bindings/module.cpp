@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, m) {
   msltx::bindings::register_train(m);
   msltx::bindings::register_generate(m);
   msltx::bindings::register_checkpoint(m);
+  msltx::bindings::register_ops(m);
 }

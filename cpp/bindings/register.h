@@ -11,5 +11,6 @@ void register_model(pybind11::module_& m);
 void register_train(pybind11::module_& m);
 void register_generate(pybind11::module_& m);
 void register_checkpoint(pybind11::module_& m);  // after register_model
+void register_ops(pybind11::module_& m);
 
 }  // namespace msltx::bindings

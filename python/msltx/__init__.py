@@ -7,7 +7,7 @@ loaded on first use, so that ``import msltx`` stays cheap.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 try:
     from msltx._core import (
@@ -31,14 +31,21 @@ except ModuleNotFoundError as error:
         name="msltx._core",
     ) from error
 
+if TYPE_CHECKING:
+    from msltx import kernels
+    from msltx._backends import Backend, backends
+
 __all__ = [
+    "Backend",
     "BusyError",
     "Error",
     "FileError",
     "InvalidValueError",
     "MemoryLimitError",
     "__version__",
+    "backends",
     "get_num_threads",
+    "kernels",
     "matrix_peak",
     "read_bandwidth",
     "set_num_threads",
@@ -46,7 +53,11 @@ __all__ = [
 
 # Public name -> module that has it; None when the name is that module. Each is also imported above
 # under `if TYPE_CHECKING:`, for editors and type checkers, and stands in __all__.
-_LAZY: dict[str, str | None] = {}
+_LAZY: dict[str, str | None] = {
+    "Backend": "msltx._backends",
+    "backends": "msltx._backends",
+    "kernels": None,
+}
 
 
 def __getattr__(name: str) -> Any:

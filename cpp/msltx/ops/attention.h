@@ -17,7 +17,10 @@ struct SplitHeadsForward {
   static void visit(V& v) {
     v.writes("out", &SplitHeadsForward::out, "B nh T hs");
     v.reads("x", &SplitHeadsForward::x, "B T nh*hs");
-    v.attribute("num_heads", &SplitHeadsForward::num_heads, "nh").sets_axis("nh");
+    v.attribute("num_heads", &SplitHeadsForward::num_heads, "nh")
+        .sets_axis("nh")
+        .required()
+        .at_least(1);
   }
   double flops() const { return 0; }
 };
@@ -58,7 +61,10 @@ struct MergeHeadsBackward {
   static void visit(V& v) {
     v.writes("d_x", &MergeHeadsBackward::d_x, "B nh T hs");
     v.reads("d_out", &MergeHeadsBackward::d_out, "B T nh*hs");
-    v.attribute("num_heads", &MergeHeadsBackward::num_heads, "nh").sets_axis("nh");
+    v.attribute("num_heads", &MergeHeadsBackward::num_heads, "nh")
+        .sets_axis("nh")
+        .required()
+        .at_least(1);
   }
   double flops() const { return 0; }
 };
@@ -75,6 +81,7 @@ struct AttentionScoresForward {
     v.writes("out", &AttentionScoresForward::out, "B nh T S");
     v.reads("q", &AttentionScoresForward::q, "B nh T hs");
     v.reads("k", &AttentionScoresForward::k, "B nkv S hs");
+    v.multiple_of("nh", "nkv");
     v.attribute("scale", &AttentionScoresForward::scale, "0: 1 / sqrt(hs)");
     v.attribute("causal", &AttentionScoresForward::causal, "mask the keys after the query");
   }
@@ -98,6 +105,7 @@ struct AttentionScoresBackward {
     v.reads("d_out", &AttentionScoresBackward::d_out, "B nh T S");
     v.reads("q", &AttentionScoresBackward::q, "B nh T hs");
     v.reads("k", &AttentionScoresBackward::k, "B nkv S hs");
+    v.multiple_of("nh", "nkv");
     v.attribute("scale", &AttentionScoresBackward::scale, "0: 1 / sqrt(hs)");
     v.attribute("causal", &AttentionScoresBackward::causal, "mask the keys after the query");
   }
@@ -116,6 +124,7 @@ struct AttentionMixForward {
     visitor.writes("out", &AttentionMixForward::out, "B nh T hs");
     visitor.reads("probabilities", &AttentionMixForward::probabilities, "B nh T S");
     visitor.reads("v", &AttentionMixForward::v, "B nkv S hs");
+    visitor.multiple_of("nh", "nkv");
   }
   double flops() const {
     return 2.0 * static_cast<double>(probabilities.size()) * static_cast<double>(v.dim(3));
@@ -135,6 +144,7 @@ struct AttentionMixBackward {
     visitor.reads("d_out", &AttentionMixBackward::d_out, "B nh T hs");
     visitor.reads("probabilities", &AttentionMixBackward::probabilities, "B nh T S");
     visitor.reads("v", &AttentionMixBackward::v, "B nkv S hs");
+    visitor.multiple_of("nh", "nkv");
   }
   double flops() const {
     return 4.0 * static_cast<double>(probabilities.size()) * static_cast<double>(v.dim(3));
@@ -165,6 +175,7 @@ struct FlashAttentionForward {
     visitor.reads("q", &FlashAttentionForward::q, "B nh T hs");
     visitor.reads("k", &FlashAttentionForward::k, "B nkv S hs");
     visitor.reads("v", &FlashAttentionForward::v, "B nkv S hs");
+    visitor.multiple_of("nh", "nkv");
     visitor.attribute("scale", &FlashAttentionForward::scale, "0: 1 / sqrt(hs)");
     visitor.attribute("causal", &FlashAttentionForward::causal, "mask the keys after the query");
   }
@@ -174,7 +185,7 @@ struct FlashAttentionForward {
 struct FlashAttentionBackward {
   static constexpr std::string_view name = "flash_attention_backward";
   static constexpr std::string_view summary =
-      "with p = exp(scale q k^T - lse) and ds = p * (d_out v^T - sum(d_out * out)): "
+      "with p = exp(scale q k^T - lse) and ds = p * (d_out v^T - sum(d_out * forward_out)): "
       "d_q = scale ds k, d_k = scale ds^T q, d_v = p^T d_out";
   Tensor d_q, d_k, d_v, d_out, out, lse, q, k, v;
   float scale = 0;
@@ -186,11 +197,12 @@ struct FlashAttentionBackward {
     visitor.writes("d_k", &FlashAttentionBackward::d_k, "B nkv S hs");
     visitor.writes("d_v", &FlashAttentionBackward::d_v, "B nkv S hs");
     visitor.reads("d_out", &FlashAttentionBackward::d_out, "B nh T hs");
-    visitor.reads("out", &FlashAttentionBackward::out, "B nh T hs", "of the forward");
+    visitor.reads("forward_out", &FlashAttentionBackward::out, "B nh T hs", "out of the forward");
     visitor.reads("lse", &FlashAttentionBackward::lse, "B nh T", "of the forward").float32();
     visitor.reads("q", &FlashAttentionBackward::q, "B nh T hs");
     visitor.reads("k", &FlashAttentionBackward::k, "B nkv S hs");
     visitor.reads("v", &FlashAttentionBackward::v, "B nkv S hs");
+    visitor.multiple_of("nh", "nkv");
     visitor.attribute("scale", &FlashAttentionBackward::scale, "0: 1 / sqrt(hs)");
     visitor.attribute("causal", &FlashAttentionBackward::causal, "mask the keys after the query");
   }

@@ -34,32 +34,46 @@ int64_t AxisSizes::get(std::string_view letter) const {
 
 void AxisSizes::set(std::string_view letter, int64_t size) { entries_.push_back({letter, size}); }
 
-void AxisSizes::match(const OpInfo& info, const FieldInfo& field, std::span<const int64_t> shape) {
+int64_t AxisSizes::value_of(std::string_view expression) const {
+  const size_t minus = expression.find(" - ");
+  const int64_t first = get(expression.substr(0, minus));
+  if (minus == std::string_view::npos || first < 0) return first;
+  const int64_t second = get(expression.substr(minus + 3));
+  return second < 0 ? -1 : first - second;
+}
+
+void AxisSizes::match(const OpInfo& info, const FieldInfo& field, std::span<const int64_t> shape,
+                      std::span<const int64_t> shown) {
   const auto dimensions = parse_axes(field.axes);
+  const auto names = split(field.axes, ' ');
   const auto fail = [&](const std::string& expected) {
-    throw ValueError(concat(info.name, ": ", field.name, " has shape ", to_string(shape),
-                            "; expected ", expected));
+    throw ValueError(concat(info.name, ": ", field.name, " has shape ",
+                            to_string(shown.data() ? shown : shape), "; expected ", expected));
   };
   if (shape.size() != dimensions.size()) {
-    fail(concat(dimensions.size(), " dimensions (", field.axes, ")"));
+    fail(concat(dimensions.size(), dimensions.size() == 1 ? " dimension" : " dimensions", " (",
+                field.axes, ")"));
   }
   for (size_t i = 0; i < shape.size(); ++i) {
     int64_t known = 1;
     std::string_view open;
+    bool several_open = false;
     for (std::string_view letter : dimensions[i]) {
       const int64_t size = get(letter);
       if (size < 0) {
+        several_open |= !open.empty();
         open = letter;
       } else {
         known *= size;
       }
     }
+    if (several_open) continue;
     if (open.empty() && known != shape[i]) {
-      fail(concat("(", field.axes, ") with dimension ", i, " = ", known));
+      fail(concat("(", field.axes, ") with ", names[i], " = ", known));
     }
     if (!open.empty()) {
       if (known == 0 || shape[i] % known != 0) {
-        fail(concat("(", field.axes, ") with dimension ", i, " a multiple of ", known));
+        fail(concat("(", field.axes, ") with ", names[i], " a multiple of ", known));
       }
       set(open, shape[i] / known);
     }

@@ -24,12 +24,16 @@ class AxisSizes {
   AxisSizes() { set("1", 1); }
 
   int64_t get(std::string_view letter) const;  // -1 where unknown
+  // Of "S" or "S - T"; -1 where a letter is unknown.
+  int64_t value_of(std::string_view expression) const;
   void set(std::string_view letter, int64_t size);
 
   // Takes in the shape of a field (row axes already flattened): solves what one unknown letter a
-  // dimension leaves open. Throws ValueError naming op, field, expected and found where it
-  // disagrees.
-  void match(const OpInfo& info, const FieldInfo& field, std::span<const int64_t> shape);
+  // dimension leaves open; a dimension of two unknown letters tells nothing yet. Throws ValueError
+  // naming op, field, expected and found where it disagrees; `shown` is the shape to name in it
+  // where the caller has another for it.
+  void match(const OpInfo& info, const FieldInfo& field, std::span<const int64_t> shape,
+             std::span<const int64_t> shown = {});
 
   // The field's shape. Throws ValueError where a letter is unknown.
   std::vector<int64_t> shape_of(const OpInfo& info, const FieldInfo& field) const;

@@ -22,7 +22,10 @@ class BackendTable {
   BackendTable() {
     owned_ = make_backends();
     for (const auto& backend : owned_) {
-      if (backend->memory() == Memory::host) backend->fallback_ = owned_.front()->own_;
+      if (backend->memory() == Memory::host) {
+        backend->fallback_ = owned_.front()->own_;
+        backend->fallback_backend_ = owned_.front().get();
+      }
       all_.push_back(backend.get());
     }
   }
@@ -38,18 +41,24 @@ bool Backend::supports(const OpInfo& info, DType compute) const {
 
 std::span<const Backend* const> backends() { return BackendTable::get().all(); }
 
-const Backend& backend(std::string_view name) {
+namespace {
+
+const Backend& find(std::string_view what, std::string_view name) {
   std::string names;
   for (const Backend* candidate : backends()) {
     if (candidate->name() == name) return *candidate;
     names += concat(names.empty() ? "" : ", ", candidate->name());
   }
-  throw ValueError(concat("there is no backend ", name, " here; there are: ", names));
+  throw ValueError(concat(what, " is ", name, "; the backends here are: ", names));
 }
+
+}  // namespace
+
+const Backend& backend(std::string_view name) { return find("backend", name); }
 
 const Backend& default_backend() {
   const char* forced = std::getenv("MSLTX_BACKEND");
-  return forced && *forced ? backend(forced) : *backends().back();
+  return forced && *forced ? find("MSLTX_BACKEND", forced) : *backends().back();
 }
 
 }  // namespace msltx::ops

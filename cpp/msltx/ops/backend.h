@@ -47,6 +47,10 @@ class Backend {
   const Kernel& kernel(size_t index) const {
     return own_[index].run ? own_[index] : fallback_[index];
   }
+  // Whose kernel that is.
+  const Backend& runs_on(size_t index) const {
+    return own_[index].run || !fallback_backend_ ? *this : *fallback_backend_;
+  }
 
   // Encodes what brings a weight's private forms up to date with its version, if it keeps any.
   // Called on a parallel stream before the ops that use the weight.
@@ -80,6 +84,7 @@ class Backend {
   std::string_view name_, description_;
   std::vector<Kernel> own_;       // empty where the backend lacks the op
   std::vector<Kernel> fallback_;  // the reference's, for those
+  const Backend* fallback_backend_ = nullptr;
   friend class BackendTable;
 };
 

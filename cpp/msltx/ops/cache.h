@@ -21,7 +21,8 @@ struct KvCacheAppend {
     visitor
         .reads("positions", &KvCacheAppend::positions, "B",
                "place of each sequence's first new token")
-        .int32();
+        .int32()
+        .at_most("S");
   }
   double flops() const { return 0; }
 };
@@ -37,7 +38,7 @@ struct KvCacheGather {
     visitor.writes("v_out", &KvCacheGather::v_out, "M nkv S hs");
     visitor.reads("k_cache", &KvCacheGather::k_cache, "B nkv S hs");
     visitor.reads("v_cache", &KvCacheGather::v_cache, "B nkv S hs");
-    visitor.reads("rows", &KvCacheGather::rows, "M", "in [0, B)").int32();
+    visitor.reads("rows", &KvCacheGather::rows, "M").int32().below("B");
   }
   double flops() const { return 0; }
 };
@@ -58,7 +59,9 @@ struct AttentionInference {
     visitor.reads("v_cache", &AttentionInference::v_cache, "B nkv S hs");
     visitor
         .reads("lengths", &AttentionInference::lengths, "B", "places filled, new tokens included")
-        .int32();
+        .int32()
+        .at_most("S");
+    visitor.multiple_of("nh", "nkv");
     visitor.attribute("scale", &AttentionInference::scale, "0: 1 / sqrt(hs)");
   }
   double flops() const {

@@ -13,7 +13,7 @@ struct EmbeddingForward {
   template <class V>
   static void visit(V& v) {
     v.writes("out", &EmbeddingForward::out, "N C");
-    v.reads("tokens", &EmbeddingForward::tokens, "N", "ids in [0, V)").int32();
+    v.reads("tokens", &EmbeddingForward::tokens, "N").int32().below("V");
     v.reads("weight", &EmbeddingForward::weight, "V C");
   }
   double flops() const { return 0; }
@@ -30,9 +30,12 @@ struct EmbeddingBackward {
   template <class V>
   static void visit(V& v) {
     v.accumulates("d_weight", &EmbeddingBackward::d_weight, "V C").float32();
-    v.reads("tokens", &EmbeddingBackward::tokens, "N", "ids in [0, V)").int32();
+    v.reads("tokens", &EmbeddingBackward::tokens, "N").int32().below("V");
     v.reads("d_out", &EmbeddingBackward::d_out, "N C");
-    v.attribute("vocab_size", &EmbeddingBackward::vocab_size, "V").sets_axis("V");
+    v.attribute("vocab_size", &EmbeddingBackward::vocab_size, "V")
+        .sets_axis("V")
+        .required()
+        .at_least(1);
     v.attribute("accumulate", &EmbeddingBackward::accumulate,
                 "add to d_weight instead of writing it");
   }
@@ -53,8 +56,11 @@ struct PositionalEmbeddingAddForward {
     v.reads("offsets", &PositionalEmbeddingAddForward::offsets, "B",
             "position of each sequence's first token; offset is used where absent")
         .int32()
-        .optional();
-    v.attribute("offset", &PositionalEmbeddingAddForward::offset, "position of the first token");
+        .optional()
+        .at_most("S - T");
+    v.attribute("offset", &PositionalEmbeddingAddForward::offset, "position of the first token")
+        .at_least(0)
+        .at_most("S - T");
   }
   double flops() const { return static_cast<double>(x.size()); }
 };
@@ -74,8 +80,12 @@ struct PositionalEmbeddingAddBackward {
         .float32();
     v.reads("d_out", &PositionalEmbeddingAddBackward::d_out, "B T C");
     v.attribute("context_length", &PositionalEmbeddingAddBackward::context_length, "S")
-        .sets_axis("S");
-    v.attribute("offset", &PositionalEmbeddingAddBackward::offset, "position of the first token");
+        .sets_axis("S")
+        .required()
+        .at_least(1);
+    v.attribute("offset", &PositionalEmbeddingAddBackward::offset, "position of the first token")
+        .at_least(0)
+        .at_most("S - T");
     v.attribute("accumulate", &PositionalEmbeddingAddBackward::accumulate,
                 "add to d_positions instead of writing it");
   }

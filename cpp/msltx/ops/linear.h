@@ -48,11 +48,12 @@ struct LinearBackwardData {
     v.reads("d_out", &LinearBackwardData::d_out, "N O");
     v.reads("weight", &LinearBackwardData::weight, "O C");
     v.reads("pre", &LinearBackwardData::pre, "N O", "of the forward, with an activation")
-        .optional();
+        .when("activation");
     v.choice("activation", &LinearBackwardData::activation, {"none", "gelu_tanh", "gelu"},
              "gelu is the erf form");
     v.attribute("partial_rows", &LinearBackwardData::partial_rows,
-                "rows per partial sum; 0: all of them in one");
+                "rows per partial sum; 0: all of them in one")
+        .at_least(0);
   }
   double flops() const {
     return 2.0 * static_cast<double>(d_out.size()) * static_cast<double>(weight.dim(1));
@@ -69,12 +70,10 @@ struct LinearBackwardWeights {
   template <class V>
   static void visit(V& v) {
     v.accumulates("d_weight", &LinearBackwardWeights::d_weight, "O C").float32();
-    v.accumulates("d_bias", &LinearBackwardWeights::d_bias, "O").float32().optional();
+    v.accumulates("d_bias", &LinearBackwardWeights::d_bias, "O").float32().when("d_bias_partials");
     v.reads("x", &LinearBackwardWeights::x, "N C");
     v.reads("d_pre", &LinearBackwardWeights::d_pre, "N O");
-    v.reads("d_bias_partials", &LinearBackwardWeights::d_bias_partials, "P O", "where d_bias is")
-        .float32()
-        .optional();
+    v.reads("d_bias_partials", &LinearBackwardWeights::d_bias_partials, "P O").float32().optional();
     v.attribute("accumulate", &LinearBackwardWeights::accumulate,
                 "add to the gradients instead of writing them");
   }

@@ -22,12 +22,15 @@ struct SoftmaxCrossEntropyForward {
         .float32()
         .optional();
     v.reads("logits", &SoftmaxCrossEntropyForward::logits, "N V");
-    v.reads("targets", &SoftmaxCrossEntropyForward::targets, "N", "ids in [0, V), or ignore_index")
-        .int32();
+    v.reads("targets", &SoftmaxCrossEntropyForward::targets, "N")
+        .int32()
+        .below("V")
+        .or_value_of("ignore_index");
     v.attribute("ignore_index", &SoftmaxCrossEntropyForward::ignore_index,
                 "target that is not counted");
     v.attribute("normalizer", &SoftmaxCrossEntropyForward::normalizer,
-                "0: the number of counted rows");
+                "0: the number of counted rows")
+        .at_least(0);
   }
   double flops() const { return 5.0 * static_cast<double>(logits.size()); }
 };
@@ -44,13 +47,16 @@ struct SoftmaxCrossEntropyBackward {
   static void visit(V& v) {
     v.writes("d_logits", &SoftmaxCrossEntropyBackward::d_logits, "N V").alias("logits");
     v.reads("logits", &SoftmaxCrossEntropyBackward::logits, "N V");
-    v.reads("targets", &SoftmaxCrossEntropyBackward::targets, "N", "ids in [0, V), or ignore_index")
-        .int32();
+    v.reads("targets", &SoftmaxCrossEntropyBackward::targets, "N")
+        .int32()
+        .below("V")
+        .or_value_of("ignore_index");
     v.reads("lse", &SoftmaxCrossEntropyBackward::lse, "N", "of the forward").float32();
     v.attribute("ignore_index", &SoftmaxCrossEntropyBackward::ignore_index,
                 "target that is not counted");
     v.attribute("normalizer", &SoftmaxCrossEntropyBackward::normalizer,
-                "0: the number of counted rows");
+                "0: the number of counted rows")
+        .at_least(0);
   }
   double flops() const { return 4.0 * static_cast<double>(logits.size()); }
 };
@@ -68,8 +74,10 @@ struct LinearCrossEntropyForward {
     v.writes("loss", &LinearCrossEntropyForward::loss, "1").float32();
     v.reads("hidden", &LinearCrossEntropyForward::hidden, "N C");
     v.reads("weight", &LinearCrossEntropyForward::weight, "V C");
-    v.reads("targets", &LinearCrossEntropyForward::targets, "N", "ids in [0, V), or ignore_index")
-        .int32();
+    v.reads("targets", &LinearCrossEntropyForward::targets, "N")
+        .int32()
+        .below("V")
+        .or_value_of("ignore_index");
     v.reads("bias", &LinearCrossEntropyForward::bias, "V").float32().optional();
     v.attribute("ignore_index", &LinearCrossEntropyForward::ignore_index,
                 "target that is not counted");
@@ -97,10 +105,10 @@ struct LinearCrossEntropyForwardBackward {
     v.writes("loss", &Op::loss, "1").float32();
     v.writes("d_hidden", &Op::d_hidden, "N C");
     v.accumulates("d_weight", &Op::d_weight, "V C").float32();
-    v.accumulates("d_bias", &Op::d_bias, "V", "where there is a bias").float32().optional();
+    v.accumulates("d_bias", &Op::d_bias, "V").float32().when("bias");
     v.reads("hidden", &Op::hidden, "N C");
     v.reads("weight", &Op::weight, "V C");
-    v.reads("targets", &Op::targets, "N", "ids in [0, V), or ignore_index").int32();
+    v.reads("targets", &Op::targets, "N").int32().below("V").or_value_of("ignore_index");
     v.reads("bias", &Op::bias, "V").float32().optional();
     v.attribute("ignore_index", &Op::ignore_index, "target that is not counted");
     v.attribute("scale", &Op::scale, "1 / counted rows gives the mean");

@@ -21,7 +21,7 @@ struct LayernormForward {
     v.reads("x", &LayernormForward::x, "N C");
     v.reads("gamma", &LayernormForward::gamma, "C").float32();
     v.reads("beta", &LayernormForward::beta, "C").float32().optional();
-    v.attribute("eps", &LayernormForward::eps, "added to the variance");
+    v.attribute("eps", &LayernormForward::eps, "added to the variance").at_least(0);
   }
   double flops() const { return 8.0 * static_cast<double>(x.size()); }
 };
@@ -54,9 +54,10 @@ struct LayernormBackwardData {
     v.reads("rstd", &LayernormBackwardData::rstd, "N", "of the forward; computed anew where absent")
         .float32()
         .optional();
-    v.attribute("eps", &LayernormBackwardData::eps, "added to the variance");
+    v.attribute("eps", &LayernormBackwardData::eps, "added to the variance").at_least(0);
     v.attribute("partial_rows", &LayernormBackwardData::partial_rows,
-                "rows per partial sum; 0: all of them in one");
+                "rows per partial sum; 0: all of them in one")
+        .at_least(0);
   }
   double flops() const { return 14.0 * static_cast<double>(x.size()); }
 };
@@ -72,7 +73,9 @@ struct LayernormBackwardWeights {
   template <class V>
   static void visit(V& v) {
     v.accumulates("d_gamma", &LayernormBackwardWeights::d_gamma, "C").float32();
-    v.accumulates("d_beta", &LayernormBackwardWeights::d_beta, "C").float32().optional();
+    v.accumulates("d_beta", &LayernormBackwardWeights::d_beta, "C")
+        .float32()
+        .when("d_beta_partials");
     v.reads("d_gamma_partials", &LayernormBackwardWeights::d_gamma_partials, "P C").float32();
     v.reads("d_beta_partials", &LayernormBackwardWeights::d_beta_partials, "P C")
         .float32()
@@ -103,7 +106,7 @@ struct ResidualLayernormForward {
     v.reads("residual", &ResidualLayernormForward::residual, "N C");
     v.reads("gamma", &ResidualLayernormForward::gamma, "C").float32();
     v.reads("beta", &ResidualLayernormForward::beta, "C").float32().optional();
-    v.attribute("eps", &ResidualLayernormForward::eps, "added to the variance");
+    v.attribute("eps", &ResidualLayernormForward::eps, "added to the variance").at_least(0);
   }
   double flops() const { return 9.0 * static_cast<double>(x.size()); }
 };
@@ -140,9 +143,10 @@ struct ResidualLayernormBackwardData {
             "of the forward; computed anew where absent")
         .float32()
         .optional();
-    v.attribute("eps", &ResidualLayernormBackwardData::eps, "added to the variance");
+    v.attribute("eps", &ResidualLayernormBackwardData::eps, "added to the variance").at_least(0);
     v.attribute("partial_rows", &ResidualLayernormBackwardData::partial_rows,
-                "rows per partial sum; 0: all of them in one");
+                "rows per partial sum; 0: all of them in one")
+        .at_least(0);
   }
   double flops() const { return 15.0 * static_cast<double>(sum.size()); }
 };

@@ -6,21 +6,39 @@
 //
 // Everything else that must know an op's shape of call (the C++ call, the Python binding and stub,
 // the documentation, the profiler, the plan) derives from that one description, through OpInfo.
-//
-// Axis letters, used in every axes string: B batch, T length, S source length, C embedding, O
-// outputs, nh heads, nkv key/value heads, hs head size, V vocabulary, M any count, N rows (any
-// leading dimensions, flattened), P partial sums (one per `partial_rows` rows).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "msltx/base/tensor.h"
 
 namespace msltx::ops {
+
+// Axis letters, used in every axes string, and what they mean.
+struct AxisLetter {
+  std::string_view letter, meaning;
+};
+inline constexpr AxisLetter kAxisLetters[] = {
+    {"B", "batch (sequences)"},
+    {"T", "length"},
+    {"S", "source length (keys, places, positions)"},
+    {"C", "embedding (inputs)"},
+    {"O", "outputs"},
+    {"nh", "heads"},
+    {"nkv", "key/value heads"},
+    {"hs", "head size"},
+    {"V", "vocabulary"},
+    {"M", "any count"},
+    {"N", "rows: any number of leading dimensions, none included"},
+    {"P", "partial sums, one per partial_rows rows"},
+};
 
 enum class Role : uint8_t {
   reads,
@@ -43,16 +61,35 @@ struct FieldInfo {
   size_t offset;  // of the Tensor in the op's struct
   Element element = Element::compute;
   bool is_optional = false;
-  std::string_view produced_when;  // attribute without which an optional output is not made
-  std::string_view may_alias;      // input that this output may be the same memory as
+  // An attribute that is not at its default, or an optional input that is there: then an input is
+  // needed, and only then an output made.
+  std::string_view condition;
+  std::string_view may_alias;  // input that this output may be the same memory as
+  // What the values of an int32 input lie in: from 0 up to a size such as "V" or "S - T", the size
+  // itself included or not; and an attribute whose value is allowed besides.
+  std::string_view limit;
+  bool limit_included = false;
+  std::string_view or_attribute;
 
   FieldInfo& optional() {
     is_optional = true;
     return *this;
   }
-  FieldInfo& when(std::string_view attribute) {
-    produced_when = attribute;
+  FieldInfo& when(std::string_view attribute_or_input) {
+    condition = attribute_or_input;
     return optional();
+  }
+  FieldInfo& below(std::string_view size) {
+    limit = size;
+    return *this;
+  }
+  FieldInfo& at_most(std::string_view size) {
+    limit_included = true;
+    return below(size);
+  }
+  FieldInfo& or_value_of(std::string_view attribute) {
+    or_attribute = attribute;
+    return *this;
   }
   FieldInfo& float32() {
     element = Element::float32;
@@ -80,6 +117,33 @@ struct AttributeInfo {
   std::vector<std::string_view> choices;  // of type choice; the value is the index
   std::string_view axis;                  // the axis letter this integer gives the size of, if any
   bool is_required = false;
+  double minimum = -std::numeric_limits<double>::infinity();
+  double maximum = std::numeric_limits<double>::infinity();
+  bool minimum_included = true, maximum_included = true;
+  std::string_view limit;  // a size that the value may reach at most, such as "S - T"
+
+  AttributeInfo& at_least(double value) {
+    minimum = value;
+    return *this;
+  }
+  AttributeInfo& above(double value) {
+    minimum_included = false;
+    return at_least(value);
+  }
+  AttributeInfo& at_most(double value) {
+    maximum = value;
+    return *this;
+  }
+  AttributeInfo& below(double value) {
+    maximum_included = false;
+    return at_most(value);
+  }
+  AttributeInfo& at_most(std::string_view size) {
+    limit = size;
+    return *this;
+  }
+  // "above 0", "in [0, 1)", "at least 0 and at most S - T"; empty where any value will do.
+  std::string range() const;
 
   AttributeInfo& sets_axis(std::string_view letter) {
     axis = letter;
@@ -96,6 +160,8 @@ struct OpInfo {
   int index = -1;  // in AllOps
   std::vector<FieldInfo> fields;
   std::vector<AttributeInfo> attributes;
+  // Pairs of axis letters: the first is a multiple of the second.
+  std::vector<std::pair<std::string_view, std::string_view>> multiples;
   size_t size = 0;                     // of the struct, which is trivially copyable
   void (*construct)(void*) = nullptr;  // default values into `size` bytes
   double (*flops)(const void*) = nullptr;
@@ -117,6 +183,9 @@ struct OpInfo {
   }
 
   const AttributeInfo* find_attribute(std::string_view attribute) const;
+  const FieldInfo* find_field(std::string_view field) const;
+  // False for a field with a condition that the op does not meet.
+  bool meets_condition(const void* op, const FieldInfo& field) const;
   // Memory traffic if every tensor is touched once: what is read, plus what is written, in bytes.
   double bytes(const void* op) const;
   // The dtype of the op's compute fields (float32 where it has none).
@@ -124,10 +193,18 @@ struct OpInfo {
 };
 
 // Checks that every tensor is there that must be, that ranks and sizes agree with the axes, that
-// dtypes are allowed, that last dimensions are contiguous, and that an output overlaps only what it
-// may alias. Throws ValueError naming op and field. Bindings and the diagnostic interceptor call
-// it; hot paths do not.
+// dtypes are allowed, that last dimensions are contiguous, that an output overlaps only what it may
+// alias, and that attributes are finite and in range. Throws ValueError naming op and field.
+// Bindings and the diagnostic interceptor call it; hot paths do not.
 void check(const OpInfo& info, const void* op);
+
+// Checks an attribute by itself, as check() does.
+void check_attribute(const OpInfo& info, const void* op, const AttributeInfo& attribute);
+
+// Checks that the values of int32 inputs (ids, places, lengths), which are in host memory, lie in
+// their limits: kernels use them as indices. Throws ValueError naming op, field, value and limit.
+// Call it after check().
+void check_indices(const OpInfo& info, const void* op);
 
 // Collects an OpInfo from Op::visit.
 template <class Op>
@@ -171,6 +248,9 @@ class Describer {
                           static_cast<double>(defaults_.*member));
     attribute.choices = choices;
     return attribute;
+  }
+  void multiple_of(std::string_view letter, std::string_view divisor) {
+    info_.multiples.emplace_back(letter, divisor);
   }
 
  private:

@@ -8,12 +8,12 @@ namespace msltx::ops {
 
 struct Zero {
   static constexpr std::string_view name = "zero";
-  static constexpr std::string_view summary = "out = 0";
+  static constexpr std::string_view summary = "x = 0";
   Tensor out;
 
   template <class V>
   static void visit(V& v) {
-    v.updates("out", &Zero::out, "N").float32();
+    v.updates("x", &Zero::out, "N").float32();
   }
   double flops() const { return 0; }
 };
@@ -44,13 +44,13 @@ struct Clip {
 
   template <class V>
   static void visit(V& v) {
-    v.writes("out", &Clip::out, "N").float32().optional().alias("x");
+    v.writes("out", &Clip::out, "N").float32().when("x").alias("x");
     v.writes("grad_scale", &Clip::grad_scale, "1").float32();
     v.writes("skip", &Clip::skip, "1").float32();
-    v.reads("x", &Clip::x, "N", "where out is").float32().optional();
+    v.reads("x", &Clip::x, "N").float32().optional();
     v.reads("norm", &Clip::norm, "1").float32();
     v.reads("loss", &Clip::loss, "M", "losses that must be finite too").float32().optional();
-    v.attribute("max_norm", &Clip::max_norm, "0: no limit");
+    v.attribute("max_norm", &Clip::max_norm, "0: no limit").at_least(0);
     v.attribute("skip_always", &Clip::skip_always, "for a step without a counted token");
   }
   double flops() const { return out.defined() ? static_cast<double>(x.size()) : 0; }
@@ -76,12 +76,13 @@ struct Adamw {
     visitor.reads("grad", &Adamw::grad, "N").float32();
     visitor.reads("grad_scale", &Adamw::grad_scale, "1", "1 where absent").float32().optional();
     visitor.reads("skip", &Adamw::skip, "1", "0 where absent").float32().optional();
-    visitor.attribute("lr", &Adamw::lr, "learning rate");
-    visitor.attribute("beta1", &Adamw::beta1, "decay of m");
-    visitor.attribute("beta2", &Adamw::beta2, "decay of v");
-    visitor.attribute("eps", &Adamw::eps, "added to sqrt(v_hat)");
-    visitor.attribute("weight_decay", &Adamw::weight_decay, "decoupled from the gradient");
-    visitor.attribute("step", &Adamw::step, "counted from 1");
+    visitor.attribute("lr", &Adamw::lr, "learning rate").at_least(0);
+    visitor.attribute("beta1", &Adamw::beta1, "decay of m").at_least(0).below(1);
+    visitor.attribute("beta2", &Adamw::beta2, "decay of v").at_least(0).below(1);
+    visitor.attribute("eps", &Adamw::eps, "added to sqrt(v_hat)").at_least(0);
+    visitor.attribute("weight_decay", &Adamw::weight_decay, "decoupled from the gradient")
+        .at_least(0);
+    visitor.attribute("step", &Adamw::step, "counted from 1").at_least(1);
   }
   double flops() const { return 14.0 * static_cast<double>(param.size()); }
 };

@@ -15,7 +15,7 @@ struct TemperatureScale {
   static void visit(V& v) {
     v.writes("out", &TemperatureScale::out, "N V").float32().alias("logits");
     v.reads("logits", &TemperatureScale::logits, "N V").float32();
-    v.attribute("temperature", &TemperatureScale::temperature, "above 0");
+    v.attribute("temperature", &TemperatureScale::temperature, "divisor").above(0);
   }
   double flops() const { return static_cast<double>(logits.size()); }
 };
@@ -31,7 +31,7 @@ struct TopkMask {
   static void visit(V& v) {
     v.writes("out", &TopkMask::out, "N V").float32().alias("logits");
     v.reads("logits", &TopkMask::logits, "N V").float32();
-    v.attribute("k", &TopkMask::k, "at least 1; V or more keeps all").required();
+    v.attribute("k", &TopkMask::k, "V or more keeps all").required().at_least(1);
   }
   double flops() const { return static_cast<double>(logits.size()); }
 };
@@ -48,7 +48,7 @@ struct ToppMask {
   static void visit(V& v) {
     v.writes("out", &ToppMask::out, "N V").float32().alias("logits");
     v.reads("logits", &ToppMask::logits, "N V").float32();
-    v.attribute("p", &ToppMask::p, "in (0, 1]; at least one token is kept").required();
+    v.attribute("p", &ToppMask::p, "at least one token is kept").required().above(0).at_most(1);
   }
   double flops() const { return 4.0 * static_cast<double>(logits.size()); }
 };
@@ -83,7 +83,7 @@ struct CategoricalSample {
         .int32()
         .optional();
     v.attribute("seed", &CategoricalSample::seed, "any integer");
-    v.attribute("step", &CategoricalSample::step, "position in the random stream");
+    v.attribute("step", &CategoricalSample::step, "position in the random stream").at_least(0);
   }
   double flops() const { return 5.0 * static_cast<double>(logits.size()); }
 };

@@ -37,7 +37,7 @@ void Stream::encode(size_t index, const void* op) {
     kernel.run(*this, op);
     return;
   }
-  const Encoding encoding{op_info(index), op, scope_, worker_};
+  const Encoding encoding{op_info(index), op, scope_, worker_, backend_->runs_on(index)};
   interceptor_->before(encoding);
   if (interceptor_->runs_ops()) kernel.run(*this, op);
   interceptor_->after(encoding);

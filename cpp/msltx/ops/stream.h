@@ -21,6 +21,7 @@ struct Encoding {
   const void* op;
   std::string_view scope;  // "blocks.3.attn"
   int worker;              // -1 on a parallel stream
+  const Backend& backend;  // whose kernel runs
 };
 
 // Profiling, diagnostics and tracing hook in here; kernels know nothing of them. On a stream that

@@ -123,7 +123,7 @@ void softmax_forward(const Problem& p, const Outputs& out) {
 }
 
 void softmax_backward(const Problem& p, const Outputs& out) {
-  const Values &d = p["d_out"], &y = p["out"];
+  const Values &d = p["d_out"], &y = p["forward_out"];
   for (int64_t first = 0; first < y.count(); first += y.row_length()) {
     double sum = 0;
     for (int64_t i = first; i < first + y.row_length(); ++i) sum += std::abs(d.f(i) * y.f(i));
@@ -261,7 +261,7 @@ void attention_backward(const Problem& p, const Outputs& out) {
   Expectation &d_q = out["d_q"], &d_k = out["d_k"], &d_v = out["d_v"];
   a.for_each_query(
       [&](int64_t i, int64_t first, const std::vector<double>& weights, double, double lse) {
-        const double delta = a.product(d_out, i, p["out"], i, true);
+        const double delta = a.product(d_out, i, p["forward_out"], i, true);
         for (size_t s = 0; s < weights.size(); ++s) {
           const int64_t row = first + static_cast<int64_t>(s);
           const double w = weights[s] * (1 + std::abs(lse));

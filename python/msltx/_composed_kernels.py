@@ -1,0 +1,276 @@
+"""Kernels made of others: whole backwards from their two halves, and two older names.
+
+An op with weights has a backward for data, which works row by row, and one for weights, which takes
+all rows; `<X>_backward` calls both.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from msltx import _core
+from msltx._derived_kernels import DERIVED
+
+Float32 = npt.NDArray[np.float32]
+Three = tuple[Float32, Float32, Float32]
+ThreeOut = tuple[Float32 | None, Float32 | None, Float32 | None]
+Activation = Literal["none", "gelu_tanh", "gelu"]
+
+
+def _three(name: str, out: ThreeOut | None, names: str) -> ThreeOut:
+    if out is None:
+        return None, None, None
+    if not isinstance(out, (tuple, list)) or len(out) != 3:
+        found = f"{len(out)} arrays" if isinstance(out, (tuple, list)) else type(out).__name__
+        raise _core.InvalidValueError(f"{name}: out= is {found}; expected 3 arrays: {names}")
+    return out
+
+
+def _norm_backward(
+    name: str, inputs: tuple[Any, ...], eps: float, accumulate: bool, out: Any, backend: str | None
+) -> Three:
+    d_x, d_gamma, d_beta = _three(name, out, "d_x, d_gamma, d_beta")
+    d_x, *partials = DERIVED[f"{name}_data"](
+        *inputs, eps=eps, out=(d_x, None, None), backend=backend
+    )
+    d_gamma, d_beta = DERIVED["layernorm_backward_weights"](
+        *partials, accumulate=accumulate, out=(d_gamma, d_beta), backend=backend
+    )
+    return d_x, d_gamma, d_beta
+
+
+def layernorm_backward(
+    d_out: Float32,
+    x: Float32,
+    gamma: Float32,
+    mean: Float32 | None = None,
+    rstd: Float32 | None = None,
+    *,
+    eps: float = 1e-5,
+    accumulate: bool = False,
+    out: ThreeOut | None = None,
+    backend: str | None = None,
+) -> Three:
+    """Gradients of layernorm_forward: its backward for data, then that for weights.
+
+    Parameters
+    ----------
+    d_out : float32 (N, C)
+    x : float32 (N, C)
+    gamma : float32 (C)
+    mean, rstd : float32 (N), optional
+        Of the forward; computed anew where absent.
+    eps : float, default 1e-05
+        Added to the variance; at least 0.
+    accumulate : bool, default False
+        Add to d_gamma and d_beta in out= instead of writing them.
+    out : tuple of arrays, optional
+        Where to write the outputs, in order; None in it stands for a new array.
+    backend : str, optional
+        MSLTX_BACKEND or the fastest by default.
+
+    Returns
+    -------
+    d_x : float32 (N, C)
+    d_gamma : float32 (C)
+    d_beta : float32 (C)
+
+    Raises
+    ------
+    msltx.InvalidValueError
+        For a dtype, shape, memory layout or value that is not taken.
+    """
+    inputs = (d_out, x, gamma, mean, rstd)
+    return _norm_backward("layernorm_backward", inputs, eps, accumulate, out, backend)
+
+
+def residual_layernorm_backward(
+    d_out: Float32,
+    d_sum: Float32 | None,
+    sum: Float32,
+    gamma: Float32,
+    mean: Float32 | None = None,
+    rstd: Float32 | None = None,
+    *,
+    eps: float = 1e-5,
+    accumulate: bool = False,
+    out: ThreeOut | None = None,
+    backend: str | None = None,
+) -> Three:
+    """Gradients of residual_layernorm_forward: its backward for data, then that for weights.
+
+    Parameters
+    ----------
+    d_out : float32 (N, C)
+    d_sum : float32 (N, C) or None
+        Gradient of sum from elsewhere; zero where None.
+    sum : float32 (N, C)
+    gamma : float32 (C)
+    mean, rstd : float32 (N), optional
+        Of the forward; computed anew where absent.
+    eps : float, default 1e-05
+        Added to the variance; at least 0.
+    accumulate : bool, default False
+        Add to d_gamma and d_beta in out= instead of writing them.
+    out : tuple of arrays, optional
+        Where to write the outputs, in order; None in it stands for a new array.
+    backend : str, optional
+        MSLTX_BACKEND or the fastest by default.
+
+    Returns
+    -------
+    d_x : float32 (N, C)
+        The gradient of x and of residual alike.
+    d_gamma : float32 (C)
+    d_beta : float32 (C)
+
+    Raises
+    ------
+    msltx.InvalidValueError
+        For a dtype, shape, memory layout or value that is not taken.
+    """
+    inputs = (d_out, d_sum, sum, gamma, mean, rstd)
+    return _norm_backward("residual_layernorm_backward", inputs, eps, accumulate, out, backend)
+
+
+def linear_backward(
+    d_out: Float32,
+    x: Float32,
+    weight: Float32,
+    pre: Float32 | None = None,
+    *,
+    activation: Activation = "none",
+    accumulate: bool = False,
+    out: ThreeOut | None = None,
+    backend: str | None = None,
+) -> Three:
+    """Gradients of linear_forward: its backward for data, then that for weights.
+
+    Parameters
+    ----------
+    d_out : float32 (N, O)
+    x : float32 (N, C)
+    weight : float32 (O, C)
+    pre : float32 (N, O), optional
+        Of the forward; needed where activation is not 'none'.
+    activation : {'none', 'gelu_tanh', 'gelu'}, default 'none'
+        Gelu is the erf form.
+    accumulate : bool, default False
+        Add to d_weight and d_bias in out= instead of writing them.
+    out : tuple of arrays, optional
+        Where to write the outputs, in order; None in it stands for a new array.
+    backend : str, optional
+        MSLTX_BACKEND or the fastest by default.
+
+    Returns
+    -------
+    d_x : float32 (N, C)
+    d_weight : float32 (O, C)
+    d_bias : float32 (O)
+
+    Raises
+    ------
+    msltx.InvalidValueError
+        For a dtype, shape, memory layout or value that is not taken.
+    """
+    d_x, d_weight, d_bias = _three("linear_backward", out, "d_x, d_weight, d_bias")
+    has_activation = activation not in ("none", None)
+    d_x, *d_pre, partials = DERIVED["linear_backward_data"](
+        d_out,
+        weight,
+        pre,
+        activation=activation,
+        out=(d_x, None, None) if has_activation else (d_x, None),
+        backend=backend,
+    )
+    d_weight, d_bias = DERIVED["linear_backward_weights"](
+        x,
+        d_pre[0] if d_pre else d_out,
+        partials,
+        accumulate=accumulate,
+        out=(d_weight, d_bias),
+        backend=backend,
+    )
+    return d_x, d_weight, d_bias
+
+
+def softmax_inplace(x: Float32, *, backend: str | None = None) -> Float32:
+    """Write softmax_forward(x) over x.
+
+    Parameters
+    ----------
+    x : float32 (N, C)
+        Overwritten.
+    backend : str, optional
+        MSLTX_BACKEND or the fastest by default.
+
+    Returns
+    -------
+    x : float32 (N, C)
+
+    Raises
+    ------
+    msltx.InvalidValueError
+        For a dtype, shape or memory layout that is not taken.
+    """
+    result: Float32 = DERIVED["softmax_forward"](x, out=x, backend=backend)
+    return result
+
+
+def feed_forward_network(
+    x: Float32,
+    weight_in: Float32,
+    bias_in: Float32 | None,
+    weight_out: Float32,
+    bias_out: Float32 | None = None,
+    *,
+    activation: Activation = "gelu_tanh",
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32:
+    """Two linear maps with an activation between them.
+
+    Parameters
+    ----------
+    x : float32 (N, C)
+    weight_in : float32 (F, C)
+    bias_in : float32 (F) or None
+    weight_out : float32 (O, F)
+    bias_out : float32 (O), optional
+    activation : {'none', 'gelu_tanh', 'gelu'}, default 'gelu_tanh'
+        Gelu is the erf form.
+    out : array, optional
+        Where to write the output.
+    backend : str, optional
+        MSLTX_BACKEND or the fastest by default.
+
+    Returns
+    -------
+    out : float32 (N, O)
+
+    Raises
+    ------
+    msltx.InvalidValueError
+        For a dtype, shape or memory layout that is not taken.
+    """
+    linear = DERIVED["linear_forward"]
+    hidden = linear(x, weight_in, bias_in, activation=activation, backend=backend)
+    if activation != "none":
+        hidden, _ = hidden
+    result: Float32 = linear(hidden, weight_out, bias_out, out=out, backend=backend)
+    return result
+
+
+COMPOSED = {
+    function.__name__: function
+    for function in (
+        layernorm_backward,
+        residual_layernorm_backward,
+        linear_backward,
+        softmax_inplace,
+        feed_forward_network,
+    )
+}
