@@ -8,6 +8,8 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = MSLTX_VERSION;
   msltx::bindings::register_base(m);
   msltx::bindings::register_peaks(m);
+  msltx::bindings::register_config(m);
+  msltx::bindings::register_exchange(m);
   msltx::bindings::register_model(m);
   msltx::bindings::register_train(m);
   msltx::bindings::register_generate(m);

@@ -7,7 +7,9 @@ namespace msltx::bindings {
 
 void register_base(pybind11::module_& m);
 void register_peaks(pybind11::module_& m);
-void register_model(pybind11::module_& m);
+void register_config(pybind11::module_& m);
+void register_exchange(pybind11::module_& m);
+void register_model(pybind11::module_& m);  // after register_config
 void register_train(pybind11::module_& m);
 void register_generate(pybind11::module_& m);
 void register_checkpoint(pybind11::module_& m);  // after register_model

@@ -94,6 +94,7 @@ void register_config(py::module_& m) {
   };
   const auto to_dict = [](const GPTConfig& c) { return in_table_order(model::config_to_json(c)); };
   py::class_<GPTConfig> type(m, "GPTConfig", class_doc());
+  type.attr("__module__") = "msltx";
   type.def(py::init(
                [](const py::kwargs& fields) { return model::config_from_json(fields_of(fields)); }))
       .def_static(
@@ -128,7 +129,7 @@ void register_config(py::module_& m) {
             return model::with_changes(c, fields_of(changes));
           },
           "A configuration with these fields changed; what followed from them follows again.")
-      .def("parameter_count", &model::parameter_count,
+      .def("num_parameters", &model::parameter_count,
            "Numbers in all parameters of a model with this configuration.")
       .def("parameters", &parameters, "Name and shape of every parameter, in model order.")
       .def("check_supported", &model::check_supported,

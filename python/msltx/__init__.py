@@ -14,6 +14,7 @@ try:
         BusyError,
         Error,
         FileError,
+        GPTConfig,
         InvalidValueError,
         MemoryLimitError,
         __version__,
@@ -32,7 +33,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from msltx import kernels
+    from msltx import exchange, kernels
     from msltx._backends import Backend, backends
 
 __all__ = [
@@ -40,10 +41,12 @@ __all__ = [
     "BusyError",
     "Error",
     "FileError",
+    "GPTConfig",
     "InvalidValueError",
     "MemoryLimitError",
     "__version__",
     "backends",
+    "exchange",
     "get_num_threads",
     "kernels",
     "matrix_peak",
@@ -56,6 +59,7 @@ __all__ = [
 _LAZY: dict[str, str | None] = {
     "Backend": "msltx._backends",
     "backends": "msltx._backends",
+    "exchange": None,
     "kernels": None,
 }
 

@@ -213,6 +213,17 @@ TEST(Config, ChangesFollowThrough) {
   EXPECT_THROW(preset("5m"), ValueError);
 }
 
+TEST(Config, EssentialFieldsGiveTheConfigurationBack) {
+  EXPECT_EQ(essential_fields(config_from_json(small())), small());
+  const json more = {{"ff_dim", 100}, {"bias", {{"qkv", false}}}, {"norm", "rmsnorm"}};
+  EXPECT_EQ(essential_fields(config_from_json(small_with(more))), small_with(more));
+  EXPECT_EQ(essential_fields(config_from_json(small_with({{"ff_dim", 256}, {"dropout", 0}}))),
+            small());
+  for (std::string_view name : preset_names()) {
+    EXPECT_EQ(config_from_json(essential_fields(preset(name))), preset(name)) << name;
+  }
+}
+
 TEST(Config, UnsupportedSettingsAreParsedThenRefused) {
   const std::vector<std::pair<json, std::string>> cases = {
       {{{"norm", "rmsnorm"}}, "norm is rmsnorm; this version of msltx runs layernorm only"},

@@ -12,7 +12,7 @@
 namespace msltx::model {
 namespace {
 
-// A limit as a person writes it: 16777216, not 1.67772e+07.
+// As a person writes it: 16777216, not 1.67772e+07.
 std::string number(double value) {
   if (std::floor(value) == value && std::abs(value) < 1e15) {
     return std::to_string(static_cast<int64_t>(value));
@@ -50,8 +50,8 @@ class RangeCheck {
     refuse(field, std::to_string(value), "an integer");
   }
   [[noreturn]] void refuse(const Field& field, const std::string& value, const char* what) const {
-    throw ValueError(concat(prefix_, field.name, " is ", value, "; it takes ", what, " from ",
-                            number(field.least), " to ", number(field.most)));
+    throw ValueError(
+        concat(prefix_, field.name, " is ", value, "; it takes ", what, " ", limits(field)));
   }
   std::string prefix_;
 };
@@ -128,6 +128,10 @@ void check_size(const GPTConfig& c) {
 }
 
 }  // namespace
+
+std::string limits(const Field& field) {
+  return concat("from ", number(field.least), " to ", number(field.most));
+}
 
 GPTConfig complete(GPTConfig config) {
   const auto check_ranges = [&] { visit_fields(std::as_const(config), RangeCheck()); };

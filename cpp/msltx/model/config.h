@@ -157,6 +157,10 @@ void check_supported(const GPTConfig& config);
 nlohmann::json config_to_json(const GPTConfig& config);
 GPTConfig config_from_json(const nlohmann::json& fields);
 
+// The fields without which config_from_json would not give this configuration back: no defaults,
+// and nothing that follows from the others.
+nlohmann::json essential_fields(const GPTConfig& config);
+
 // The configuration with these fields changed. What followed from others follows from the new ones:
 // doubling embedding_dim doubles a ff_dim that was at its default.
 GPTConfig with_changes(const GPTConfig& config, const nlohmann::json& changes);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <concepts>
+#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -27,6 +28,9 @@ inline constexpr double kMostLayers = 1 << 14;
 inline constexpr double kMostHeads = 1 << 14;
 inline constexpr double kMostHeadDim = 1 << 16;
 inline constexpr int64_t kMostParameters = int64_t{1} << 42;
+
+// "from 1 to 16777216", as messages and documentation say it.
+std::string limits(const Field& field);
 
 template <class Visited, class Type>
 concept VisitOf = std::same_as<std::remove_const_t<Visited>, Type>;

@@ -1,6 +1,5 @@
 // A GPTConfig as JSON, and JSON (or a dict of Python, or a group of YAML) as a GPTConfig.
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <type_traits>
 #include <utility>
@@ -30,15 +29,6 @@ std::string shown(const json& value) {
   constexpr size_t kLongest = 60;
   std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
   return text.size() > kLongest ? text.substr(0, kLongest) + "..." : text;
-}
-
-std::string number(double value) { return json(value).dump(); }
-std::string limits(const Field& f) {
-  const auto whole = [](double v) {
-    return std::floor(v) == v && std::abs(v) < 1e9 ? std::to_string(static_cast<int64_t>(v))
-                                                   : number(v);
-  };
-  return concat("from ", whole(f.least), " to ", whole(f.most));
 }
 
 // What a field takes, in words, by the type of its member.
@@ -264,22 +254,23 @@ class Reader {
   std::string prefix_;
 };
 
-// Members that complete() would fill in just so are taken out, also those of groups.
-void drop_what_follows(const GPTConfig& config, json& all, json& part) {
-  for (const std::string& key : [&] {
-         std::vector<std::string> keys;
-         for (const auto& [k, v] : part.items()) keys.push_back(k);
-         return keys;
-       }()) {
-    if (part[key].is_object()) drop_what_follows(config, all, part[key]);
-    json value = std::exchange(part[key], json());
-    bool follows = false;
-    try {
-      follows = config_from_json(all) == config;
-    } catch (const ValueError&) {
-      // this field must be given
-    }
-    if (!follows) part[key] = std::move(value);
+bool gives(const json& fields, const GPTConfig& config) {
+  try {
+    return config_from_json(fields) == config;
+  } catch (const ValueError&) {
+    return false;
+  }
+}
+
+// Takes out of `part`, which is `all` or an object in it, what is not needed to give `config`.
+void drop_inessential(const GPTConfig& config, const json& all, json& part) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : part.items()) names.push_back(name);
+  for (const std::string& name : names) {
+    if (part[name].is_object()) drop_inessential(config, all, part[name]);
+    json value = std::move(part[name]);
+    part.erase(name);
+    if (!gives(all, config)) part[name] = std::move(value);
   }
 }
 
@@ -297,9 +288,14 @@ GPTConfig config_from_json(const json& fields) {
   return complete(std::move(config));
 }
 
-GPTConfig with_changes(const GPTConfig& config, const json& changes) {
+json essential_fields(const GPTConfig& config) {
   json fields = config_to_json(config);
-  drop_what_follows(config, fields, fields);
+  drop_inessential(config, fields, fields);
+  return fields;
+}
+
+GPTConfig with_changes(const GPTConfig& config, const json& changes) {
+  json fields = essential_fields(config);
   fields.update(changes);
   return config_from_json(fields);
 }
