@@ -33,13 +33,13 @@ std::unique_ptr<GPT> load_model(const std::string& path, const std::string& dtyp
 
 // The text of a model folder's tokenizer.json; empty where it has none.
 std::string load_tokenizer_json(const std::string& path) {
-  return run_released([&] {
-    return exchange::load_model_folder(exchange::resolve_model(path)).tokenizer_json;
-  });
+  return run_released(
+      [&] { return exchange::load_model_folder(exchange::resolve_model(path)).tokenizer_json; });
 }
 
-std::string save_checkpoint(TrainStep& step, const std::string& run, const std::string& tokenizer_json,
-                            const std::string& state, bool best, int64_t keep) {
+std::string save_checkpoint(TrainStep& step, const std::string& run,
+                            const std::string& tokenizer_json, const std::string& state, bool best,
+                            int64_t keep) {
   // Not run_released: a Ctrl-C that asks for this save must not cut it short.
   py::gil_scoped_release released;
   const auto parameters = exchange::named_parameters(step.model());
@@ -57,7 +57,8 @@ std::string restore_checkpoint(TrainStep& step, const std::string& path) {
   return run_released([&] {
     const exchange::Checkpoint checkpoint = exchange::load_checkpoint(path);
     if (!(checkpoint.model.config == step.model().config())) {
-      throw ValueError(concat(path, " holds a model of another configuration than the one to resume"));
+      throw ValueError(
+          concat(path, " holds a model of another configuration than the one to resume"));
     }
     exchange::restore_parameters(checkpoint.model.weights, step.model());
     exchange::restore_moments(checkpoint.optimizer, step.model(), step.optimizer());
@@ -75,21 +76,25 @@ std::string restore_checkpoint(TrainStep& step, const std::string& path) {
 
 void register_checkpoint(py::module_& m) {
   auto gpt = py::reinterpret_borrow<py::class_<GPT>>(m.attr("GPT"));
-  gpt.def("save",
-          [](const GPT& model, const std::string& path, const std::string& tokenizer_json) {
-            run_released([&] { exchange::save_model(path, model, tokenizer_json); });
-          },
-          py::arg("path"), py::arg("tokenizer_json") = "");
+  gpt.def(
+      "save",
+      [](const GPT& model, const std::string& path, const std::string& tokenizer_json) {
+        run_released([&] { exchange::save_model(path, model, tokenizer_json); });
+      },
+      py::arg("path"), py::arg("tokenizer_json") = "");
   gpt.def_static("load", &load_model, py::arg("path"), py::kw_only(), py::arg("dtype") = "float32",
                  py::arg("backend") = py::none(), py::arg("memory_limit") = 0);
   m.def("load_tokenizer_json", &load_tokenizer_json, py::arg("path"));
   m.def("save_checkpoint", &save_checkpoint, py::arg("step"), py::arg("run"), py::kw_only(),
         py::arg("tokenizer_json"), py::arg("state"), py::arg("best"), py::arg("keep"));
   m.def("restore_checkpoint", &restore_checkpoint, py::arg("step"), py::arg("path"));
-  m.def("write_file", [](const std::string& path, const std::string& text) { write_file(path, text); },
-        py::arg("path"), py::arg("text"), "Write a text file whole or not at all.");
   m.def(
-      "resolve_model", [](const std::string& path) { return exchange::resolve_model(path).string(); },
+      "write_file",
+      [](const std::string& path, const std::string& text) { write_file(path, text); },
+      py::arg("path"), py::arg("text"), "Write a text file whole or not at all.");
+  m.def(
+      "resolve_model",
+      [](const std::string& path) { return exchange::resolve_model(path).string(); },
       py::arg("path"));
 }
 

@@ -25,7 +25,8 @@ py::dict generate_tokens(model::GPT& gpt, const py::array& prompt, int64_t max_t
     throw ValueError(concat("the prompt has ", ids.rank, " dimensions; expected one"));
   }
   const std::span<const int32_t> tokens(ids.data<int32_t>(), static_cast<size_t>(ids.size()));
-  const generate::GenerateOptions options{max_tokens, {temperature, top_k, top_p, seed}, stop_tokens};
+  const generate::GenerateOptions options{
+      max_tokens, {temperature, top_k, top_p, seed}, stop_tokens};
   std::function<bool(int32_t)> callback;
   if (on_token) {
     callback = [&](int32_t token) {
@@ -36,8 +37,8 @@ py::dict generate_tokens(model::GPT& gpt, const py::array& prompt, int64_t max_t
   const generate::Generation made =
       run_released([&] { return generate::generate(gpt, tokens, options, callback); });
   py::dict out;
-  out["tokens"] = py::array_t<int32_t>(static_cast<py::ssize_t>(made.tokens.size()),
-                                       made.tokens.data());
+  out["tokens"] =
+      py::array_t<int32_t>(static_cast<py::ssize_t>(made.tokens.size()), made.tokens.data());
   out["finish_reason"] = std::string(generate::name_of(made.reason));
   out["prompt_tokens"] = made.prompt_tokens;
   out["prefill_seconds"] = made.prefill_seconds;

@@ -1,4 +1,5 @@
-// The engine without Python: builds a small GPT, times its forward, trains it on one sentence, generates.
+// The engine without Python: builds a small GPT, times its forward, trains it on one sentence,
+// generates.
 //
 //   simple_transformer [TOKENS_TO_GENERATE]
 #include <algorithm>
@@ -34,7 +35,8 @@ model::GPTConfig small_config() {
 double milliseconds(const auto& work) {
   const auto begin = std::chrono::steady_clock::now();
   work();
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
+      .count();
 }
 
 void time_forward(model::GPT& gpt) {
@@ -47,9 +49,8 @@ void time_forward(model::GPT& gpt) {
     const Tensor z = Tensor::host(logits.data(), DType::float32, {length, gpt.config().vocab_size});
     std::vector<double> times;
     for (int i = 0; i < kRepeats; ++i) {
-      times.push_back(milliseconds([&] {
-        gpt.logits(gpt.forward(tokens.data(), {1, length}, model::Keep::nothing), z);
-      }));
+      times.push_back(milliseconds(
+          [&] { gpt.logits(gpt.forward(tokens.data(), {1, length}, model::Keep::nothing), z); }));
     }
     std::nth_element(times.begin(), times.begin() + kRepeats / 2, times.end());
     std::printf("  %3lld tokens  %8.3f ms\n", static_cast<long long>(length), times[kRepeats / 2]);
@@ -58,9 +59,11 @@ void time_forward(model::GPT& gpt) {
 
 // Bytes of a sentence as tokens: enough to see the loss fall and the sentence come back.
 void train_and_generate(model::GPT& gpt, int64_t count) {
-  constexpr std::string_view kSentence = "a sentence that a small model learns by heart in a few steps. ";
+  constexpr std::string_view kSentence =
+      "a sentence that a small model learns by heart in a few steps. ";
   const auto token = [&](int64_t i) {
-    return static_cast<int32_t>(static_cast<unsigned char>(kSentence[static_cast<size_t>(i) % kSentence.size()]));
+    return static_cast<int32_t>(
+        static_cast<unsigned char>(kSentence[static_cast<size_t>(i) % kSentence.size()]));
   };
   const model::BatchShape shape{2, 64};
   train::TrainStep step(gpt, {shape, 1}, {.weight_decay = 0.1f, .grad_clip = 1},
@@ -75,7 +78,8 @@ void train_and_generate(model::GPT& gpt, int64_t count) {
   for (int i = 0; i < 40; ++i) {
     const train::StepResult result = step.run();
     if (i % 10 == 0 || i == 39) {
-      std::printf("  step %2d  loss %.4f  gradient norm %.3f\n", i + 1, result.loss, result.grad_norm);
+      std::printf("  step %2d  loss %.4f  gradient norm %.3f\n", i + 1, result.loss,
+                  result.grad_norm);
     }
   }
 
@@ -85,7 +89,8 @@ void train_and_generate(model::GPT& gpt, int64_t count) {
       gpt, prompt, {.max_tokens = count, .sampler = {.temperature = 0.5, .seed = 1}});
   std::string text;
   for (int32_t id : made.tokens) text += id < 256 ? static_cast<char>(id) : '?';
-  std::printf("\ngenerated after \"%.10s\" with temperature 0.5:\n  %s\n", kSentence.data(), text.c_str());
+  std::printf("\ngenerated after \"%.10s\" with temperature 0.5:\n  %s\n", kSentence.data(),
+              text.c_str());
   std::printf("  %.0f tokens/s\n", static_cast<double>(made.tokens.size()) /
                                        (made.prefill_seconds + made.decode_seconds));
 }
@@ -101,8 +106,8 @@ int main(int argc, char** argv) {
   try {
     model::GPT gpt(small_config(), 1);
     std::printf("%lld parameters, backend %s, %d threads\n",
-                static_cast<long long>(gpt.num_parameters()), std::string(gpt.backend().name()).c_str(),
-                gpt.executor().threads());
+                static_cast<long long>(gpt.num_parameters()),
+                std::string(gpt.backend().name()).c_str(), gpt.executor().threads());
     time_forward(gpt);
     train_and_generate(gpt, count);
   } catch (const Error& error) {
