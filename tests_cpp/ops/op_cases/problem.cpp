@@ -100,7 +100,9 @@ void derive(Problem& p, std::string_view forward, std::vector<std::string_view> 
     }
   }
   const std::vector<Values> outputs = run_reference(from);
-  for (std::string_view field : wanted) p[field] = outputs[from.index(field)];
+  for (std::string_view field : wanted) {
+    p[field == "out" ? "forward_out" : field] = outputs[from.index(field)];
+  }
 }
 
 void softmax_rows(Values& values) {
