@@ -34,6 +34,7 @@ py::dict generate_tokens(model::GPT& gpt, const py::array& prompt, int64_t max_t
       return (*on_token)(token).cast<bool>();
     };
   }
+  gpt.exclusive().check_free("the model");
   const generate::Generation made =
       run_released([&] { return generate::generate(gpt, tokens, options, callback); });
   py::dict out;

@@ -48,10 +48,8 @@ std::unique_ptr<GPT> make_gpt(const model::GPTConfig& config, uint64_t seed,
 // Every call enters the model alone: a second caller gets BusyError.
 template <class F>
 auto with_model(GPT& gpt, F&& call) {
-  return run_released([&] {
-    Exclusive::Guard guard(gpt.exclusive(), "the model");
-    return call();
-  });
+  const Exclusive::Guard guard(gpt.exclusive(), "the model");
+  return run_released(call);
 }
 
 py::array_t<float> forward(GPT& gpt, const py::array& tokens, bool keep) {

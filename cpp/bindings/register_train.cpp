@@ -50,8 +50,8 @@ class Optimizer {
       throw ValueError("the model has no gradients yet: step() comes after a backward pass");
     }
     float norm = 0, skip = 0;
+    const Exclusive::Guard guard(gpt_.exclusive(), "the model");
     run_released([&] {
-      Exclusive::Guard guard(gpt_.exclusive(), "the model");
       ops::Stream stream = gpt_.make_stream();
       gpt_.run([&](ops::Stream& s) {
         adamw_.encode(s, gpt_.parameters().values(), gpt_.parameters().gradients(), {},
@@ -136,7 +136,11 @@ void register_train(py::module_& m) {
            py::arg("schedule"), py::arg("source"), py::arg("ignore_index") = -1,
            py::keep_alive<1, 2>())
       .def("run",
-           [](TrainStep& step) { return result_dict(run_released([&] { return step.run(); })); })
+           [](TrainStep& step) {
+             // Jobs of several threads queue up; a second caller is refused before it would.
+             step.model().exclusive().check_free("the model");
+             return result_dict(run_released([&] { return step.run(); }));
+           })
       .def_property("next_step", &TrainStep::next_step, &TrainStep::set_next_step)
       .def_property(
           "optimizer_steps", [](TrainStep& step) { return step.optimizer().steps(); },

@@ -33,34 +33,45 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from msltx import exchange, kernels
+    from msltx import exchange, kernels, optim
     from msltx._backends import Backend, backends
+    from msltx.generation import generate
+    from msltx.model import GPT
+    from msltx.training import train
 
 __all__ = [
     "Backend",
     "BusyError",
     "Error",
     "FileError",
+    "GPT",
     "GPTConfig",
     "InvalidValueError",
     "MemoryLimitError",
     "__version__",
     "backends",
     "exchange",
+    "generate",
     "get_num_threads",
     "kernels",
     "matrix_peak",
+    "optim",
     "read_bandwidth",
     "set_num_threads",
+    "train",
 ]
 
 # Public name -> module that has it; None when the name is that module. Each is also imported above
 # under `if TYPE_CHECKING:`, for editors and type checkers, and stands in __all__.
 _LAZY: dict[str, str | None] = {
     "Backend": "msltx._backends",
+    "GPT": "msltx.model",
     "backends": "msltx._backends",
     "exchange": None,
+    "generate": "msltx.generation",
     "kernels": None,
+    "optim": None,
+    "train": "msltx.training",
 }
 
 

@@ -175,17 +175,18 @@ void linear_cross_entropy_forward_backward(Stream& stream,
     if (!direct) copy_rows(d_hidden, op.d_hidden.stride(0), y, C, rows, C);
   };
   const auto gradient_tile = [&](int64_t first, int64_t rows, int64_t task) {
-    const auto t = gradient.tile(task);
+    const int64_t v = task / gradient.across * gradient.outputs;
+    const int64_t c = task % gradient.across * gradient.inputs;
+    const int64_t outputs = std::min(gradient.outputs, V - v);
     const bool add = op.accumulate || first > 0;
-    const int64_t stride = op.d_weight.stride(0);
-    run_transposed(op.d_weight.data() + t.output * stride + t.input, stride, d_logits + t.output, V,
-                   op.hidden.data() + first * op.hidden.stride(0) + t.input, op.hidden.stride(0),
-                   t.outputs, t.inputs, rows, add);
-    if (t.input > 0 || !op.d_bias.defined()) return;
-    std::array<float, GradientCut::kMaxSide> sums;
-    column_sums(sums.data(), d_logits + t.output, rows, t.outputs, V);
-    float* d_bias = op.d_bias.data() + t.output;
-    for (int64_t i = 0; i < t.outputs; ++i) {
+    run_transposed(op.d_weight.data() + v * op.d_weight.stride(0) + c, op.d_weight.stride(0),
+                   d_logits + v, V, op.hidden.data() + first * op.hidden.stride(0) + c,
+                   op.hidden.stride(0), outputs, std::min(gradient.inputs, C - c), rows, add);
+    if (c > 0 || !op.d_bias.defined()) return;
+    std::array<float, 384> sums;  // the tallest tile of a GradientCut
+    column_sums(sums.data(), d_logits + v, rows, outputs, V);
+    float* d_bias = op.d_bias.data() + v;
+    for (int64_t i = 0; i < outputs; ++i) {
       d_bias[i] = add ? d_bias[i] + sums[static_cast<size_t>(i)] : sums[static_cast<size_t>(i)];
     }
   };
@@ -196,7 +197,7 @@ void linear_cross_entropy_forward_backward(Stream& stream,
       const int64_t row = first + task * cut.rows;
       row_tile(first, row, std::min(cut.rows, first + rows - row), stream.worker_scratch(worker));
     });
-    stream.parallel_for(gradient.tiles(),
+    stream.parallel_for(gradient.tiles,
                         [&](int64_t task, int) { gradient_tile(first, rows, task); });
   }
   op.loss.data()[0] = sum_in_order(losses, N, op.scale);

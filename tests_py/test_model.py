@@ -1,0 +1,229 @@
+"""msltx.GPT from Python: views, errors, losses of one's own, saving."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import msltx
+
+CONFIG = msltx.GPTConfig(
+    vocab_size=61, context_length=16, embedding_dim=24, num_layers=2, num_heads=3
+)
+
+
+def batch(shape: tuple[int, int] = (4, 16), seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 61, shape), rng.integers(0, 61, shape)
+
+
+@pytest.fixture
+def model() -> msltx.GPT:
+    return msltx.GPT(CONFIG, seed=3)
+
+
+def test_same_seed_same_values_and_any_thread_count_same_bits(model: msltx.GPT) -> None:
+    again = msltx.GPT(CONFIG, seed=3)
+    other = msltx.GPT(CONFIG, seed=4)
+    name = "blocks.1.ff.in.weight"
+    np.testing.assert_array_equal(model.params[name], again.params[name])
+    assert np.any(model.params[name] != other.params[name])
+    tokens, targets = batch()
+    before = msltx.get_num_threads()
+    try:
+        gradients = []
+        for threads in (1, 2, 3, 8):
+            msltx.set_num_threads(threads)
+            model.forward_backward(tokens, targets)
+            gradients.append({k: v.copy() for k, v in model.grads.items()})
+        for other_gradients in gradients[1:]:
+            for key, value in gradients[0].items():
+                np.testing.assert_array_equal(value, other_gradients[key])
+    finally:
+        msltx.set_num_threads(before)
+
+
+def test_a_loss_of_ones_own_equals_the_built_in_one(model: msltx.GPT) -> None:
+    tokens, targets = batch()
+    loss = model.forward_backward(tokens, targets)
+    built_in = {k: v.copy() for k, v in model.grads.items()}
+
+    z = model.logits(model.forward(tokens)).astype(np.float64)
+    p = np.exp(z - z.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    picked = np.take_along_axis(p, targets[..., None], -1)
+    assert loss == pytest.approx(-np.log(picked).mean(), rel=1e-5)
+    g = p.copy()
+    np.put_along_axis(g, targets[..., None], picked - 1, -1)
+    model.backward(d_logits=(g / targets.size).astype(np.float32))
+    for name, value in built_in.items():
+        np.testing.assert_allclose(model.grads[name], value, atol=2e-7 + 1e-5 * np.abs(value).max())
+
+
+def test_accumulating_adds(model: msltx.GPT) -> None:
+    tokens, targets = batch()
+    model.forward_backward(tokens, targets)
+    once = {k: v.copy() for k, v in model.grads.items()}
+    model.forward_backward(tokens, targets, accumulate=True)
+    for name, value in once.items():
+        np.testing.assert_allclose(model.grads[name], 2 * value, atol=1e-7, rtol=1e-5)
+    model.zero_grads()
+    assert all(not np.any(g) for g in model.grads.values())
+
+
+def test_evaluate_counts_only_what_counts(model: msltx.GPT) -> None:
+    tokens, targets = batch()
+    targets[:, 8:] = -1
+    assert model.evaluate(tokens, targets) == pytest.approx(
+        model.evaluate(tokens[:, :8], targets[:, :8]), rel=1e-5
+    )
+    assert model.evaluate(tokens, np.full_like(targets, -1)) == 0.0
+
+
+def test_parameters_are_read_only_views_changed_by_assignment(model: msltx.GPT) -> None:
+    tokens, targets = batch()
+    before = model.evaluate(tokens, targets)
+    view = model.params["norm.weight"]
+    with pytest.raises(ValueError, match="read-only"):
+        view[0] = 2
+    model.params["norm.weight"] = np.zeros(24, np.float32)
+    assert view[0] == 0
+    assert model.evaluate(tokens, targets) == pytest.approx(np.log(61), rel=1e-6) != before
+    with model.edit_params() as p:
+        p["norm.weight"][:] = 1
+    assert model.evaluate(tokens, targets) == before
+    with pytest.raises(ValueError, match=r"norm\.weight is float32 \(24,\); it was given"):
+        model.params["norm.weight"] = np.zeros(23, np.float32)
+    with pytest.raises(ValueError, match="float64; expected float32"):
+        model.params["norm.weight"] = np.zeros(24)
+    with pytest.raises(KeyError, match=r"no parameter nothing"):
+        model.params["nothing"]
+
+
+def test_gradients_agree_with_the_reference_backend(model: msltx.GPT) -> None:
+    errors = model.check_gradients(*batch())
+    assert errors.keys() == model.params.keys()
+    assert max(errors.values()) < 1e-5
+
+
+def test_optimizer_steps_change_parameters_and_report(model: msltx.GPT) -> None:
+    optimizer = msltx.optim.AdamW(model, weight_decay=0.1, grad_clip=1.0)
+    with pytest.raises(ValueError, match="after a backward pass"):
+        optimizer.step(lr=1e-2)
+    tokens, targets = batch()
+    first = model.forward_backward(tokens, targets)
+    for _ in range(30):
+        model.forward_backward(tokens, targets)
+        info = optimizer.step(lr=1e-2)
+    assert info.grad_norm > 0
+    assert not info.skipped
+    assert optimizer.steps == 30
+    assert model.evaluate(tokens, targets) < 0.6 * first
+    with pytest.raises(ValueError, match=r"beta1 is 1; it takes"):
+        msltx.optim.AdamW(model, betas=(1.0, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ([[1, 61]], r"token 61 at position 1 is outside \[0, 61\)"),
+        ([[-1]], r"token -1 at position 0"),
+        ([[0] * 17], "longer than the model's context_length of 16"),
+        (np.zeros((0, 4), int), "has nothing in it"),
+        ([[0.5]], "dtype float64; integers are expected"),
+        ([[2**40]], "which is no token id"),
+        (np.zeros((1, 1, 1), int), "3 dimensions"),
+    ],
+)
+def test_bad_tokens_are_one_sentence(model: msltx.GPT, tokens: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        model.forward(tokens)  # type: ignore[arg-type]
+
+
+def test_backward_needs_a_forward(model: msltx.GPT) -> None:
+    g = np.zeros((4, 16, 61), np.float32)
+    with pytest.raises(ValueError, match="needs a forward"):
+        model.backward(d_logits=g)
+    model.forward(batch()[0])
+    with pytest.raises(ValueError, match="exactly one"):
+        model.backward()
+    with pytest.raises(ValueError, match=r"expected float32 \(64, 61\)"):
+        model.backward(d_logits=g[:2])
+
+
+def test_memory_limit_is_kept() -> None:
+    small = msltx.GPT(CONFIG, memory_limit=300_000)
+    with pytest.raises(MemoryError, match="take a smaller batch"):
+        small.forward_backward(*batch((64, 16)))
+    with pytest.raises(MemoryError, match="parameters take"):
+        msltx.GPT(CONFIG, memory_limit=1000)
+
+
+def test_a_second_caller_gets_an_error() -> None:
+    config = msltx.GPTConfig(
+        vocab_size=500, context_length=128, embedding_dim=128, num_layers=4, num_heads=4
+    )
+    model = msltx.GPT(config)
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, 500, (16, 128))
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            for _ in range(5):
+                model.forward_backward(tokens, tokens)
+        except msltx.BusyError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors
+    assert "in use by another caller" in str(errors[0])
+
+
+def test_saving_and_loading_gives_the_same_bits(model: msltx.GPT, tmp_path: Path) -> None:
+    tokens, targets = batch()
+    model.save(tmp_path / "model")
+    loaded = msltx.GPT.load(tmp_path / "model")
+    assert loaded.config == model.config
+    assert loaded.evaluate(tokens, targets) == model.evaluate(tokens, targets)
+    model.params["norm.weight"] = np.full(24, 2, np.float32)
+    model.save(tmp_path / "model")
+    assert msltx.GPT.load(tmp_path / "model").params["norm.weight"][0] == 2
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        msltx.GPT.load(tmp_path / "model")
+
+
+def test_generation_without_a_tokenizer(model: msltx.GPT) -> None:
+    greedy = msltx.generate(model, None, [3, 1, 4], max_tokens=5, temperature=0)
+    sequence = [3, 1, 4]
+    for token in greedy.tokens:
+        assert token == np.argmax(model.logits(model.forward([sequence]))[0, -1])
+        sequence.append(int(token))
+    assert greedy.finish_reason == "max_tokens"
+    assert greedy.timings.prefill_tokens_per_s > 0
+    drawn = [
+        msltx.generate(model, None, [3], max_tokens=9, top_k=20, top_p=0.9, seed=s).tokens.tolist()
+        for s in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    full = msltx.generate(model, None, [3], max_tokens=100)
+    assert full.finish_reason == "context"
+    stop = int(greedy.tokens[2])
+    stopped = msltx.generate(model, None, [3, 1, 4], max_tokens=5, temperature=0, stop=stop)
+    assert stop not in stopped.tokens
+    assert stopped.finish_reason == "stop"
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        msltx.generate(model, None, [], max_tokens=5)
+    with pytest.raises(ValueError, match="text needs a tokenizer"):
+        msltx.generate(model, None, "text")
+    with pytest.raises(ValueError, match="temperature is -1"):
+        msltx.generate(model, None, [1], temperature=-1)
