@@ -158,7 +158,7 @@ py::list describe_backends() {
     py::dict d;
     d["name"] = backend->name();
     d["description"] = backend->description();
-    d["ops"] = by_op;
+    d["supports"] = by_op;
     all.append(d);
   }
   return all;

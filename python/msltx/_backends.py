@@ -68,6 +68,6 @@ def backends() -> list[Backend]:
     """
     default = _core.default_backend()
     return [
-        Backend(each["name"], each["description"], each["name"] == default, each["ops"])
+        Backend(each["name"], each["description"], each["name"] == default, each["supports"])
         for each in _core.backends()
     ]

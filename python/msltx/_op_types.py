@@ -45,7 +45,7 @@ class BackendDescription(TypedDict):
 
     name: str
     description: str
-    ops: dict[str, tuple[str, ...]]
+    supports: dict[str, tuple[str, ...]]
 
 
 def inputs_of(op: Op) -> list[Field]:
