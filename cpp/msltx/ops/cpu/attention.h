@@ -16,6 +16,11 @@ inline constexpr int64_t kTileFloats = kQueries * kTileStride;
 // Keys with the room that packing them takes on any instruction set.
 constexpr int64_t packed_keys(int64_t keys) { return (keys + 63) / 64 * 64; }
 
+// Where the last of the tiles of T queries begins; negative where there is none.
+constexpr int64_t last_tile(int64_t T) {
+  return (T + kQueries - 1) / kQueries * kQueries - kQueries;
+}
+
 inline float scale_or_default(float scale, int64_t hs) {
   return scale != 0 ? scale : static_cast<float>(1 / std::sqrt(static_cast<double>(hs)));
 }

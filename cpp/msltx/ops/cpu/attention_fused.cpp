@@ -8,6 +8,7 @@
 // One task per sequence and head; in the backward per key head, whose gradients it owns.
 #include <cmath>
 
+#include "msltx/ops/cpu/attention.h"
 #include "msltx/ops/cpu/cpu.h"
 #include "msltx/ops/cpu/tasks.h"
 
@@ -15,14 +16,11 @@
 #define HWY_TARGET_INCLUDE "msltx/ops/cpu/attention_fused.cpp"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "msltx/ops/cpu/attention.h"
+#include "msltx/ops/cpu/attention-inl.h"
 #include "msltx/ops/cpu/math-inl.h"
-#include "msltx/ops/cpu/multiply-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace msltx::ops::cpu::HWY_NAMESPACE {
-
-HWY_INLINE int64_t whole_vectors(int64_t n) { return (n + lanes() - 1) / lanes() * lanes(); }
 
 // The largest of scale x[0..n).
 HWY_INLINE float largest_scaled(const float* x, int64_t n, float scale) {
@@ -49,38 +47,6 @@ HWY_INLINE void scale_row(float* x, int64_t n, float factor) {
   map(n, x, [&](VF v) { return hn::Mul(v, set(factor)); }, x);
 }
 
-// A tile of queries against a block of keys, and who sees whom in it.
-struct Tile {
-  Mask mask;
-  int64_t t0, rows, k0, keys;
-
-  // Keys of the block that row r of the tile sees.
-  int64_t visible(int64_t r) const {
-    return HWY_MIN(HWY_MAX(mask.visible(t0 + r) - k0, int64_t{0}), keys);
-  }
-  // The first row of the tile that sees key s of the block.
-  int64_t first_row(int64_t s) const { return HWY_MIN(mask.first_query(k0 + s, t0), rows); }
-
-  // scores = a b^T in the columns that a strip sees, to whole vectors; b comes transposed.
-  void multiply_seen(Matrix scores, Matrix a, Right b, int64_t hs) const {
-    multiply(scores, {a.row(t0), a.stride, 1}, {b.data + k0 * hs, b.row, b.panel}, rows,
-             whole_vectors(keys), hs, false,
-             [&](int64_t r, int64_t n) { return Range{whole_vectors(visible(r + n - 1)), 0, hs}; });
-  }
-  // out (+)= weights x: a row of weights per query, rows of x per key.
-  void mix_keys(Matrix out, Matrix weights, Matrix x, int64_t hs) const {
-    multiply({out.row(t0), out.stride}, {weights.data, weights.stride, 1},
-             right({x.row(k0), x.stride}), rows, hs, keys, k0 > 0,
-             [&](int64_t r, int64_t n) { return Range{hs, 0, visible(r + n - 1)}; });
-  }
-  // out (+)= weights^T x: a row of out per key, rows of x per query.
-  void mix_queries(Matrix out, Matrix weights, Matrix x, int64_t hs, bool accumulate) const {
-    multiply({out.row(k0), out.stride}, {weights.data, 1, weights.stride},
-             right({x.row(t0), x.stride}), keys, hs, rows, accumulate,
-             [&](int64_t s, int64_t) { return Range{hs, first_row(s), rows}; });
-  }
-};
-
 void flash_forward_head(const FlashAttentionForward& op, int64_t b, int64_t h, float* scratch) {
   const int64_t T = op.q.dim(2), S = op.k.dim(2), hs = op.q.dim(3);
   const int64_t kv = h / (op.q.dim(1) / op.k.dim(1));
@@ -96,8 +62,8 @@ void flash_forward_head(const FlashAttentionForward& op, int64_t b, int64_t h, f
     for (int64_t r = 0; r < rows; ++r) {
       top[r] = -kInfinity;
       sum[r] = 0;
-      if (seen == 0) map(hs, out.row(t0 + r), [](VF) { return hn::Zero(F()); }, q.row(t0 + r));
     }
+    if (seen == 0) zero_rows(out, t0, t0 + rows, hs);
     for (int64_t k0 = 0; k0 < seen; k0 += kKeys) {
       const Tile tile{mask, t0, rows, k0, HWY_MIN(kKeys, seen - k0)};
       tile.multiply_seen(scores, q, k_transposed, hs);
@@ -112,7 +78,8 @@ void flash_forward_head(const FlashAttentionForward& op, int64_t b, int64_t h, f
           sum[r] *= before;
         }
         if (!none) sum[r] += exp_scaled(row, visible, scale, new_top);
-        for (int64_t s = none ? 0 : visible; s < tile.keys; ++s) row[s] = 0;
+        const int64_t zeros = none ? 0 : visible;
+        fill(tile.keys - zeros, row + zeros, 0);
         top[r] = new_top;
       }
       tile.mix_keys(out, scores, v, hs);
@@ -135,23 +102,19 @@ void flash_backward_head(const FlashAttentionBackward& op, int64_t b, int64_t kv
   const Right k_transposed = pack_transposed(scratch + 2 * kTileFloats, k, S, hs);
   const Right v_transposed =
       pack_transposed(scratch + 2 * kTileFloats + packed_keys(S) * hs, v, S, hs);
-  const auto zero = [&](Matrix m, int64_t first, int64_t end) {
-    for (int64_t r = first; r < end; ++r)
-      map(hs, m.row(r), [](VF) { return hn::Zero(F()); }, k.data);
-  };
   if (T == 0) {
-    zero(d_k, 0, S);
-    zero(d_v, 0, S);
+    zero_rows(d_k, 0, S, hs);
+    zero_rows(d_v, 0, S, hs);
   }
   for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {
     const Matrix q = matrix(op.q, b, h), out = matrix(op.out, b, h), d_out = matrix(op.d_out, b, h),
                  d_q = matrix(op.d_q, b, h);
     const float* lse = matrix(op.lse, b).row(0) + h * op.lse.stride(1);
     // From the last tile, which sees every key and so may write d_k and d_v where others add.
-    for (int64_t t0 = (T - 1) / kQueries * kQueries; t0 >= 0 && T > 0; t0 -= kQueries) {
+    for (int64_t t0 = last_tile(T); t0 >= 0; t0 -= kQueries) {
       const int64_t rows = HWY_MIN(kQueries, T - t0), seen = mask.visible(t0 + rows - 1);
       const bool adds = h > kv * group || t0 + rows < T;
-      if (seen == 0) zero(d_q, t0, t0 + rows);
+      if (seen == 0) zero_rows(d_q, t0, t0 + rows, hs);
       float delta[kQueries];
       for (int64_t r = 0; r < rows; ++r) {
         delta[r] = static_cast<float>(
@@ -171,7 +134,8 @@ void flash_backward_head(const FlashAttentionBackward& op, int64_t b, int64_t kv
             io.store(e, p_row + i, count);
             io.store(hn::Mul(d, set(scale)), ds_row + i, count);
           });
-          for (int64_t s = visible; s < tile.keys; ++s) p_row[s] = ds_row[s] = 0;
+          fill(tile.keys - visible, p_row + visible, 0);
+          fill(tile.keys - visible, ds_row + visible, 0);
         }
         tile.mix_keys(d_q, ds, k, hs);
         tile.mix_queries(d_k, ds, q, hs, adds);

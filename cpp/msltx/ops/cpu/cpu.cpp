@@ -5,6 +5,7 @@
 namespace msltx::ops {
 
 CpuBackend::CpuBackend() : Backend("cpu", "oneDNN matrix products, Highway SIMD") {
+  add_attention();
   add_attention_fused();
   add_cache();
   add_elementwise();

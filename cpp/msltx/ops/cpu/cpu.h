@@ -16,6 +16,7 @@ class CpuBackend final : public Backend {
 
  private:
   // One per family, each in the file of its kernels.
+  void add_attention();
   void add_attention_fused();
   void add_cache();
   void add_elementwise();

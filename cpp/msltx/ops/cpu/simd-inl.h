@@ -83,6 +83,12 @@ HWY_INLINE void map(int64_t n, float* out, const Fn& fn, const In*... in) {
   });
 }
 
+HWY_INLINE void fill(int64_t n, float* out, float value) {
+  for_vectors(0, n, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
+    io.store(hn::Set(F(), value), out + i, count);
+  });
+}
+
 HWY_INLINE float sum_of_lanes(VF v) { return hn::GetLane(hn::SumOfLanes(F(), v)); }
 HWY_INLINE float max_of_lanes(VF v) { return hn::GetLane(hn::MaxOfLanes(F(), v)); }
 
