@@ -15,4 +15,6 @@ PYBIND11_MODULE(_core, m) {
   msltx::bindings::register_generate(m);
   msltx::bindings::register_checkpoint(m);
   msltx::bindings::register_ops(m);
+  msltx::bindings::register_text(m);
+  msltx::bindings::register_data(m);
 }

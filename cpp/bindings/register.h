@@ -14,5 +14,7 @@ void register_train(pybind11::module_& m);
 void register_generate(pybind11::module_& m);
 void register_checkpoint(pybind11::module_& m);  // after register_model
 void register_ops(pybind11::module_& m);
+void register_text(pybind11::module_& m);
+void register_data(pybind11::module_& m);  // after register_text
 
 }  // namespace msltx::bindings

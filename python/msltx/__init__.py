@@ -33,10 +33,11 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from msltx import exchange, kernels, optim
+    from msltx import data, exchange, kernels, optim
     from msltx._backends import Backend, backends
     from msltx.generation import generate
     from msltx.model import GPT
+    from msltx.tokenizer import StreamDecoder, Tokenizer
     from msltx.training import train
 
 __all__ = [
@@ -48,8 +49,11 @@ __all__ = [
     "GPTConfig",
     "InvalidValueError",
     "MemoryLimitError",
+    "StreamDecoder",
+    "Tokenizer",
     "__version__",
     "backends",
+    "data",
     "exchange",
     "generate",
     "get_num_threads",
@@ -66,7 +70,10 @@ __all__ = [
 _LAZY: dict[str, str | None] = {
     "Backend": "msltx._backends",
     "GPT": "msltx.model",
+    "StreamDecoder": "msltx.tokenizer",
+    "Tokenizer": "msltx.tokenizer",
     "backends": "msltx._backends",
+    "data": None,
     "exchange": None,
     "generate": "msltx.generation",
     "kernels": None,

@@ -1,0 +1,126 @@
+// Datasets and batches. msltx.data is the face of them.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings/call.h"
+#include "bindings/progress.h"
+#include "bindings/register.h"
+#include "bindings/token_ids.h"
+#include "msltx/base/error.h"
+#include "msltx/data/batches.h"
+#include "msltx/data/dataset.h"
+#include "msltx/data/prepare.h"
+
+namespace py = pybind11;
+
+namespace msltx::bindings {
+namespace {
+
+using data::Batches;
+using data::BatchShape;
+using data::Dataset;
+using data::EvalBatches;
+using data::PrepareOptions;
+
+// tokens and targets, int32 (batch, length) each, as `fill(tokens, targets)` makes them.
+template <class Fill>
+std::pair<py::array_t<int32_t>, py::array_t<int32_t>> arrays(int64_t batch, int64_t length,
+                                                             Fill&& fill) {
+  py::array_t<int32_t> tokens({batch, length}), targets({batch, length});
+  int32_t* const to = tokens.mutable_data();
+  int32_t* const next = targets.mutable_data();
+  const py::gil_scoped_release released;
+  fill(to, next);
+  return {std::move(tokens), std::move(targets)};
+}
+
+auto batch(const Dataset& self, int64_t step, int64_t batch_size, int64_t length, uint64_t seed,
+           const std::string& split, int32_t pad_id) {
+  const Batches batches(self.split(split), {batch_size, length, pad_id}, seed);
+  return arrays(batch_size, length,
+                [&](int32_t* tokens, int32_t* targets) { batches.fill(step, tokens, targets); });
+}
+
+auto window_batch(const Dataset& self, int64_t index, int64_t batch_size, int64_t length,
+                  const std::string& split, int32_t pad_id) {
+  const EvalBatches batches(self.split(split), {batch_size, length, pad_id});
+  return arrays(batch_size, length,
+                [&](int32_t* tokens, int32_t* targets) { batches.fill(index, tokens, targets); });
+}
+
+int64_t window_batches(const Dataset& self, int64_t batch_size, int64_t length,
+                       const std::string& split) {
+  return EvalBatches(self.split(split), {batch_size, length, 0}).batches();
+}
+
+py::array_t<int32_t> read(const Dataset& self, const std::string& split, int64_t first,
+                          int64_t count) {
+  const data::TokenSplit& from = self.split(split);
+  if (count < 0 || count > from.tokens()) {
+    throw ValueError(
+        concat("count is ", count, "; the ", split, " split has ", from.tokens(), " tokens"));
+  }
+  std::vector<int32_t> ids(static_cast<size_t>(count));
+  {
+    const py::gil_scoped_release released;
+    from.read(first, ids);
+  }
+  return id_array(std::move(ids));
+}
+
+void prepare(const std::vector<std::string>& files, const text::Tokenizer& tokenizer,
+             const std::string& out, double val_fraction, const std::string& documents,
+             bool normalize_whitespace, bool lowercase, const std::string& invalid_utf8,
+             int64_t shard_tokens, bool overwrite, const py::object& progress) {
+  const PrepareOptions options{
+      .val_fraction = val_fraction,
+      .documents = data::separator_from_name(documents),
+      .cleaning = {.whitespace = normalize_whitespace, .lowercase = lowercase},
+      .invalid_utf8 = text::invalid_utf8_from_name(invalid_utf8),
+      .shard_tokens = shard_tokens,
+      .overwrite = overwrite};
+  const std::vector<Path> paths(files.begin(), files.end());
+  const auto report = progress_function(progress);
+  run_released([&] { data::prepare(paths, tokenizer, out, options, Executor::global(), report); });
+}
+
+}  // namespace
+
+void register_data(py::module_& m) {
+  m.def("prepare_data", &prepare, py::arg("files"), py::arg("tokenizer"), py::arg("out"),
+        py::kw_only(), py::arg("val_fraction"), py::arg("documents"),
+        py::arg("normalize_whitespace"), py::arg("lowercase"), py::arg("invalid_utf8"),
+        py::arg("shard_tokens"), py::arg("overwrite"), py::arg("progress") = py::none());
+
+  const auto of_split = [](auto member) {
+    return [member](const Dataset& self, const std::string& split) {
+      return (self.split(split).*member)();
+    };
+  };
+  py::class_<Dataset>(m, "Dataset")
+      .def(py::init([](const std::string& path) { return std::make_unique<Dataset>(path); }),
+           py::arg("path"))
+      .def_property_readonly("path", [](const Dataset& self) { return self.path().string(); })
+      .def_property_readonly("vocab_size", &Dataset::vocab_size)
+      .def_property_readonly("eos_id", &Dataset::eos_id)
+      .def_property_readonly("meta_json", &Dataset::meta_json)
+      .def("tokens", of_split(&data::TokenSplit::tokens), py::arg("split"))
+      .def("documents", of_split(&data::TokenSplit::documents), py::arg("split"))
+      .def("bytes", of_split(&data::TokenSplit::bytes), py::arg("split"))
+      .def("batch", &batch, py::arg("step"), py::arg("batch_size"), py::arg("length"),
+           py::arg("seed"), py::arg("split"), py::arg("pad_id"))
+      .def("window_batches", &window_batches, py::arg("batch_size"), py::arg("length"),
+           py::arg("split"))
+      .def("window_batch", &window_batch, py::arg("index"), py::arg("batch_size"),
+           py::arg("length"), py::arg("split"), py::arg("pad_id"))
+      .def("read", &read, py::arg("split"), py::arg("first"), py::arg("count"))
+      .def("verify", [](const Dataset& self) { run_released([&] { self.verify(); }); });
+}
+
+}  // namespace msltx::bindings

@@ -1,0 +1,194 @@
+// The tokenizer. msltx.Tokenizer is the face of it.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bindings/call.h"
+#include "bindings/progress.h"
+#include "bindings/register.h"
+#include "bindings/token_ids.h"
+#include "msltx/base/error.h"
+#include "msltx/text/tokenizer.h"
+#include "msltx/text/word_counter.h"
+
+namespace py = pybind11;
+
+namespace msltx::bindings {
+namespace {
+
+using text::StreamDecoder;
+using text::Tokenizer;
+using text::TrainOptions;
+using text::WordCounter;
+
+// Texts up to this long are encoded at once, holding the GIL: some tens of microseconds.
+constexpr size_t kQuick = 1 << 13;
+
+// The UTF-8 of a str, which the str keeps alive.
+std::string_view view_of(const py::handle& text) {
+  if (!PyUnicode_Check(text.ptr())) {
+    throw py::type_error(concat("text is a ",
+                                std::string(py::str(py::type::of(text).attr("__name__"))),
+                                "; a str is expected"));
+  }
+  Py_ssize_t size = 0;
+  const char* const data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+  if (!data) {
+    PyErr_Clear();
+    throw ValueError("the text holds a lone surrogate, which is no character");
+  }
+  return {data, static_cast<size_t>(size)};
+}
+
+std::vector<std::string_view> views_of(const py::sequence& texts) {
+  std::vector<std::string_view> views;
+  views.reserve(py::len(texts));
+  for (const py::handle text : texts) views.push_back(view_of(text));
+  return views;
+}
+
+py::array_t<int32_t> encode(const Tokenizer& self, const py::object& text,
+                            bool add_special_tokens) {
+  const std::string_view view = view_of(text);
+  if (view.size() <= kQuick) return id_array(self.encode(view, add_special_tokens));
+  return id_array(run_released(
+      [&] { return self.encode_parallel(view, Executor::global(), add_special_tokens); }));
+}
+
+py::list encode_batch(const Tokenizer& self, const py::sequence& texts, bool add_special_tokens) {
+  // A list of our own: nobody can take a text away while it is read without the GIL.
+  const py::list held(texts);
+  const std::vector<std::string_view> views = views_of(held);
+  auto ids = run_released(
+      [&] { return self.encode_batch(views, Executor::global(), add_special_tokens); });
+  py::list out;
+  for (auto& of_text : ids) out.append(id_array(std::move(of_text)));
+  return out;
+}
+
+std::string decode(const Tokenizer& self, const py::object& ids, bool skip_special_tokens) {
+  return self.decode(token_ids(ids, "ids"), skip_special_tokens);
+}
+
+TrainOptions train_options(std::string model, int64_t vocab_size, int64_t min_frequency,
+                           std::vector<std::string> special_tokens, bool lowercase,
+                           bool normalize_whitespace, const std::string& invalid_utf8) {
+  return {.model = std::move(model),
+          .vocab_size = vocab_size,
+          .min_frequency = min_frequency,
+          .special_tokens = std::move(special_tokens),
+          .lowercase = lowercase,
+          .normalize_whitespace = normalize_whitespace,
+          .invalid_utf8 = text::invalid_utf8_from_name(invalid_utf8)};
+}
+
+std::unique_ptr<Tokenizer> train_files(const std::vector<std::string>& files,
+                                       const TrainOptions& options, const py::object& progress) {
+  const std::vector<Path> paths(files.begin(), files.end());
+  const auto report = progress_function(progress);
+  return run_released([&] {
+    return std::make_unique<Tokenizer>(
+        Tokenizer::train(paths, options, Executor::global(), report));
+  });
+}
+
+// Texts are taken from the iterator a few megabytes at a time and counted; the rest is as for
+// files.
+std::unique_ptr<Tokenizer> train_texts(const py::iterable& texts, const TrainOptions& options,
+                                       const py::object& progress) {
+  constexpr size_t kBatchBytes = size_t{8} << 20;
+  const auto report = progress_function(progress);
+  WordCounter counter({.whitespace = options.normalize_whitespace, .lowercase = options.lowercase},
+                      Executor::global());
+  py::list held;
+  std::vector<std::string_view> views;
+  size_t bytes = 0;
+  int64_t done = 0;
+  const auto count = [&] {
+    run_released([&] {
+      counter.add_texts(views);
+      done += static_cast<int64_t>(bytes);
+      if (report) report({"read", done, 0});
+    });
+    views.clear();
+    held = py::list();
+    bytes = 0;
+  };
+  for (const py::handle text : texts) {
+    views.push_back(view_of(text));
+    held.append(text);
+    bytes += views.back().size();
+    if (bytes >= kBatchBytes) count();
+  }
+  count();
+  return run_released([&] {
+    return std::make_unique<Tokenizer>(
+        Tokenizer::train(counter.take(), options, Executor::global(), report));
+  });
+}
+
+}  // namespace
+
+void register_text(py::module_& m) {
+  py::class_<TrainOptions>(m, "TokenizerTrainOptions")
+      .def(py::init(&train_options), py::kw_only(), py::arg("model"), py::arg("vocab_size"),
+           py::arg("min_frequency"), py::arg("special_tokens"), py::arg("lowercase"),
+           py::arg("normalize_whitespace"), py::arg("invalid_utf8"));
+
+  py::class_<Tokenizer>(m, "Tokenizer")
+      .def_static(
+          "load", [](const std::string& path) { return Tokenizer::load(path); }, py::arg("path"),
+          py::call_guard<py::gil_scoped_release>())
+      .def_static(
+          "from_json", [](const std::string& json) { return Tokenizer::from_json(json); },
+          py::arg("json"), py::call_guard<py::gil_scoped_release>())
+      .def_static("train_files", &train_files, py::arg("files"), py::arg("options"),
+                  py::arg("progress") = py::none())
+      .def_static("train_texts", &train_texts, py::arg("texts"), py::arg("options"),
+                  py::arg("progress") = py::none())
+      .def("to_json", &Tokenizer::to_json, py::call_guard<py::gil_scoped_release>())
+      .def(
+          "save", [](const Tokenizer& self, const std::string& path) { self.save(path); },
+          py::arg("path"), py::call_guard<py::gil_scoped_release>())
+      .def("encode", &encode, py::arg("text"), py::arg("add_special_tokens") = false)
+      .def("encode_batch", &encode_batch, py::arg("texts"), py::arg("add_special_tokens") = false)
+      .def("decode", &decode, py::arg("ids"), py::arg("skip_special_tokens") = false)
+      .def("token_to_id", &Tokenizer::token_to_id, py::arg("token"))
+      .def("id_to_token", &Tokenizer::id_to_token, py::arg("id"))
+      .def(
+          "token_bytes",
+          [](const Tokenizer& self, int32_t id) { return py::bytes(self.token_bytes(id)); },
+          py::arg("id"))
+      .def("is_special", &Tokenizer::is_special, py::arg("id"))
+      .def("special_tokens",
+           [](const Tokenizer& self) {
+             py::dict ids;
+             for (const auto& added : self.spec().added) {
+               if (added.special) ids[py::str(added.content)] = added.id;
+             }
+             return ids;
+           })
+      .def_property_readonly("vocab_size", &Tokenizer::vocab_size)
+      .def_property_readonly("num_merges",
+                             [](const Tokenizer& self) { return self.spec().merges.size(); })
+      .def_property_readonly("lowercase",
+                             [](const Tokenizer& self) { return self.spec().lowercase; })
+      .def_property_readonly("pad_id", [](const Tokenizer& self) { return self.roles().pad; })
+      .def_property_readonly("unk_id", [](const Tokenizer& self) { return self.roles().unk; })
+      .def_property_readonly("bos_id", [](const Tokenizer& self) { return self.roles().bos; })
+      .def_property_readonly("eos_id", [](const Tokenizer& self) { return self.roles().eos; });
+
+  py::class_<StreamDecoder>(m, "StreamDecoder")
+      .def(py::init<const Tokenizer&, bool>(), py::arg("tokenizer"),
+           py::arg("skip_special_tokens") = true, py::keep_alive<1, 2>())
+      .def("push", &StreamDecoder::push, py::arg("id"))
+      .def("finish", &StreamDecoder::finish);
+}
+
+}  // namespace msltx::bindings

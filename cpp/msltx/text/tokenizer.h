@@ -1,0 +1,127 @@
+// Tokenizer: text to token ids and back. Byte-level BPE with the GPT-2 split, in the layout of the
+// Hugging Face tokenizer.json. A tokenizer never changes once made and is safe for concurrent use.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "msltx/base/executor.h"
+#include "msltx/base/file.h"
+#include "msltx/text/added_tokens.h"
+#include "msltx/text/piece_table.h"
+#include "msltx/text/progress.h"
+#include "msltx/text/utf8.h"
+
+namespace msltx::text {
+
+// The ids that play a part in training and generation; by the usual names of special tokens.
+struct TokenRoles {
+  std::optional<int32_t> pad, unk, bos, eos;
+};
+
+// Everything a tokenizer is made of. tokenizer_json.h reads and writes it; Tokenizer checks it.
+struct TokenizerSpec {
+  std::vector<std::string> tokens;  // by id; of the model in byte_alphabet, added ones as they are
+  std::vector<std::pair<int32_t, int32_t>> merges;  // by rank
+  std::vector<AddedToken> added;
+  bool lowercase = false;         // normalizer
+  bool add_prefix_space = false;  // a space before text that does not begin with one
+  // What add_special_tokens puts before and after the ids of a text.
+  std::vector<int32_t> prefix, suffix;
+  std::string unk_token;       // for the file only: every byte has a token
+  std::string post_processor;  // JSON as it was read; empty: derived from prefix and suffix
+};
+
+inline const std::vector<std::string>& default_special_tokens() {
+  static const std::vector<std::string> names{"[PAD]", "[UNK]", "[BOS]", "[EOS]"};
+  return names;
+}
+
+struct TrainOptions {
+  std::string model = "bpe";
+  int64_t vocab_size = 8192;  // special tokens and the 256 bytes included
+  int64_t min_frequency = 2;  // of a pair, to be merged
+  std::vector<std::string> special_tokens = default_special_tokens();
+  bool lowercase = false;
+  // Normalize white space (see Cleaning) of what is trained on; the tokenizer itself does not.
+  bool normalize_whitespace = false;
+  InvalidUtf8 invalid_utf8 = InvalidUtf8::refuse;
+};
+
+class Tokenizer {
+ public:
+  explicit Tokenizer(TokenizerSpec spec);  // throws ValueError where the parts do not fit together
+  ~Tokenizer();
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+
+  static Tokenizer load(const Path& path);  // a tokenizer.json, or a folder that has one
+  static Tokenizer from_json(std::string_view json, const std::string& name = "tokenizer.json");
+  std::string to_json() const;
+  void save(const Path& path) const;  // whole or not at all
+
+  // Files are read line by line in constant memory. Equal input gives an equal tokenizer at any
+  // number of threads.
+  static Tokenizer train(std::span<const Path> files, const TrainOptions& options,
+                         Executor& executor, const ProgressFn& progress = {});
+  // From what was counted; `words` are pre-tokens of cleaned text.
+  static Tokenizer train(const PieceCounts& words, const TrainOptions& options, Executor& executor,
+                         const ProgressFn& progress = {});
+
+  // Appends the ids of valid UTF-8 `text` (ValueError otherwise). Special tokens written in the
+  // text are recognized.
+  void encode(std::string_view text, std::vector<int32_t>& out,
+              bool add_special_tokens = false) const;
+  std::vector<int32_t> encode(std::string_view text, bool add_special_tokens = false) const;
+  // The same ids; a long text is shared out to the executor's workers.
+  std::vector<int32_t> encode_parallel(std::string_view text, Executor& executor,
+                                       bool add_special_tokens = false) const;
+  std::vector<std::vector<int32_t>> encode_batch(std::span<const std::string_view> texts,
+                                                 Executor& executor,
+                                                 bool add_special_tokens = false) const;
+
+  // The text of the ids; bytes that are not UTF-8 become U+FFFD. Throws ValueError for an id
+  // outside the vocabulary.
+  std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = false) const;
+
+  int64_t vocab_size() const;
+  std::optional<int32_t> token_to_id(std::string_view token) const;
+  const std::string& id_to_token(int32_t id) const;  // as the file writes it ("Ġthe")
+  const std::string& token_bytes(int32_t id) const;  // what decoding it gives (" the")
+  bool is_special(int32_t id) const;
+  const TokenRoles& roles() const;
+  const TokenizerSpec& spec() const;
+
+ private:
+  struct State;
+  struct Workspace;
+  class Lease;
+  std::unique_ptr<const State> state_;
+};
+
+// Decodes token by token and never shows half a character: bytes of an unfinished one wait for the
+// next token. The tokenizer must outlive it.
+class StreamDecoder {
+ public:
+  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens = true)
+      : tokenizer_(tokenizer), skip_special_tokens_(skip_special_tokens) {}
+
+  // The characters that this token completes.
+  std::string push(int32_t id);
+  // What still waits, as U+FFFD; the decoder is as new afterwards.
+  std::string finish();
+
+ private:
+  const Tokenizer& tokenizer_;
+  bool skip_special_tokens_;
+  std::string pending_;
+};
+
+}  // namespace msltx::text

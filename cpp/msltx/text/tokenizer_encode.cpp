@@ -1,0 +1,230 @@
+// Text to ids: added tokens, normalizer, split, cache, model; and how a long text or a batch is
+// shared out to workers. Text is cut only where a pre-token is sure to begin, so the ids do not
+// depend on it.
+#include <algorithm>
+#include <cstring>
+
+#include "msltx/base/error.h"
+#include "msltx/text/split.h"
+#include "msltx/text/tokenizer.h"
+#include "msltx/text/tokenizer_state.h"
+#include "msltx/text/unicode.h"
+
+namespace msltx::text {
+namespace {
+
+constexpr size_t kTaskBytes = 1 << 17;  // of text per task: some milliseconds
+constexpr size_t kMaxIdleWorkspaces = 64;
+
+void check_valid(std::string_view text) {
+  const size_t bad = find_invalid_utf8(text);
+  if (bad != kValid) throw ValueError(concat("the text has ", describe_invalid_utf8(text, bad)));
+}
+
+// on_text and on_token in turn, over the whole of `text`.
+template <class OnText, class OnToken>
+void for_each_segment(const TokenMatcher& matcher, std::string_view text, OnText&& on_text,
+                      OnToken&& on_token) {
+  size_t from = 0;
+  if (!matcher.empty()) {
+    for (;;) {
+      const TokenMatcher::Match match = matcher.find(text, from);
+      if (match.id < 0) break;
+      if (match.begin > from) on_text(text.substr(from, match.begin - from));
+      on_token(match.id);
+      from = match.end;
+    }
+  }
+  if (from < text.size()) on_text(text.substr(from));
+}
+
+// The parts of a text that tasks take: stretches of text, and added tokens found between them.
+struct Part {
+  std::string_view text;
+  int32_t token = -1;  // else an added token
+};
+
+void cut_into_parts(std::string_view text, std::vector<Part>& parts) {
+  while (text.size() > kTaskBytes) {
+    size_t at = kTaskBytes;
+    while (at < text.size() && !Gpt2Split::is_boundary(text.data(), text.data() + at)) ++at;
+    parts.push_back({text.substr(0, at)});
+    text.remove_prefix(at);
+  }
+  if (!text.empty()) parts.push_back({text});
+}
+
+}  // namespace
+
+Tokenizer::Lease::Lease(const State& state) : state_(state) {
+  {
+    std::lock_guard lock(state.idle_mutex);
+    if (!state.idle.empty()) {
+      workspace_ = std::move(state.idle.back());
+      state.idle.pop_back();
+    }
+  }
+  if (!workspace_) workspace_ = std::make_unique<Workspace>();
+}
+
+Tokenizer::Lease::~Lease() {
+  std::lock_guard lock(state_.idle_mutex);
+  if (state_.idle.size() < kMaxIdleWorkspaces) state_.idle.push_back(std::move(workspace_));
+}
+
+void Tokenizer::State::encode_text(std::string_view text, Workspace& workspace,
+                                   std::vector<int32_t>& out) const {
+  for_each_segment(
+      raw_matcher, text,
+      [&](std::string_view segment) {
+        if (!spec.lowercase) return encode_normalized(segment, workspace, out);
+        workspace.normalized.clear();
+        append_lowercase(segment, workspace.normalized);
+        encode_normalized(workspace.normalized, workspace, out);
+      },
+      [&](int32_t id) { out.push_back(id); });
+}
+
+void Tokenizer::State::encode_normalized(std::string_view text, Workspace& workspace,
+                                         std::vector<int32_t>& out) const {
+  for_each_segment(
+      normalized_matcher, text,
+      [&](std::string_view segment) {
+        if (!spec.add_prefix_space || segment.starts_with(' ')) {
+          return encode_pieces(segment, workspace, out);
+        }
+        workspace.prefixed.assign(1, ' ');
+        workspace.prefixed += segment;
+        encode_pieces(workspace.prefixed, workspace, out);
+      },
+      [&](int32_t id) { out.push_back(id); });
+}
+
+void Tokenizer::State::encode_pieces(std::string_view text, Workspace& workspace,
+                                     std::vector<int32_t>& out) const {
+  // Ids gather here first: three are written whatever the count, which needs no branch.
+  constexpr size_t kBuffer = 1024;
+  int32_t buffer[kBuffer + PieceCache::kInlineIds];
+  size_t n = 0;
+  const auto flush = [&] {
+    out.insert(out.end(), buffer, buffer + n);
+    n = 0;
+  };
+  const char* const end = text.data() + text.size();
+  PieceCache& cache = workspace.cache;
+  for_each_piece<Gpt2Split>(text, [&](std::string_view piece) {
+    PieceKey key;
+    if (PieceKey::fits(piece)) {
+      key = PieceKey::of(piece, static_cast<size_t>(end - piece.data()));
+      if (const auto* entry = cache.find(key)) {
+        if (entry->count <= PieceCache::kInlineIds) {
+          std::memcpy(buffer + n, entry->ids, sizeof entry->ids);
+          n += entry->count;
+          if (n >= kBuffer) flush();
+        } else {
+          flush();
+          const auto many = cache.overflow(*entry);
+          out.insert(out.end(), many.begin(), many.end());
+        }
+        return;
+      }
+    }
+    flush();
+    const size_t before = out.size();
+    model.encode_piece(piece, workspace.scratch, out);
+    if (PieceKey::fits(piece)) cache.put(key, std::span(out).subspan(before));
+  });
+  flush();
+}
+
+void Tokenizer::encode(std::string_view text, std::vector<int32_t>& out,
+                       bool add_special_tokens) const {
+  check_valid(text);
+  const Lease workspace(*state_);
+  const TokenizerSpec& spec = state_->spec;
+  if (add_special_tokens) out.insert(out.end(), spec.prefix.begin(), spec.prefix.end());
+  state_->encode_text(text, *workspace, out);
+  if (add_special_tokens) out.insert(out.end(), spec.suffix.begin(), spec.suffix.end());
+}
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
+  std::vector<int32_t> out;
+  encode(text, out, add_special_tokens);
+  return out;
+}
+
+std::vector<int32_t> Tokenizer::encode_parallel(std::string_view text, Executor& executor,
+                                                bool add_special_tokens) const {
+  if (text.size() <= kTaskBytes) return encode(text, add_special_tokens);
+  check_valid(text);
+  std::vector<Part> parts;
+  for_each_segment(
+      state_->raw_matcher, text,
+      [&](std::string_view segment) {
+        // A token with a space inside that is found later must not be cut.
+        if (state_->normalized_matcher.spans_spaces()) {
+          parts.push_back({segment});
+        } else {
+          cut_into_parts(segment, parts);
+        }
+      },
+      [&](int32_t id) { parts.push_back({{}, id}); });
+
+  std::vector<size_t> first_of_task{0};
+  size_t bytes = 0;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    bytes += parts[i].text.size() + 1;
+    if (bytes >= kTaskBytes || i + 1 == parts.size()) {
+      first_of_task.push_back(i + 1);
+      bytes = 0;
+    }
+  }
+  std::vector<std::vector<int32_t>> ids(first_of_task.size() - 1);
+  executor.parallel_for(static_cast<int64_t>(ids.size()), [&](int64_t task, int) {
+    executor.check_cancelled();
+    const auto k = static_cast<size_t>(task);
+    const Lease workspace(*state_);
+    for (size_t i = first_of_task[k]; i < first_of_task[k + 1]; ++i) {
+      if (parts[i].token >= 0) {
+        ids[k].push_back(parts[i].token);
+      } else {
+        state_->encode_text(parts[i].text, *workspace, ids[k]);
+      }
+    }
+  });
+
+  const TokenizerSpec& spec = state_->spec;
+  size_t total = spec.prefix.size() + spec.suffix.size();
+  for (const auto& of_task : ids) total += of_task.size();
+  std::vector<int32_t> out;
+  out.reserve(total);
+  if (add_special_tokens) out.insert(out.end(), spec.prefix.begin(), spec.prefix.end());
+  for (const auto& of_task : ids) out.insert(out.end(), of_task.begin(), of_task.end());
+  if (add_special_tokens) out.insert(out.end(), spec.suffix.begin(), spec.suffix.end());
+  return out;
+}
+
+std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::string_view> texts,
+                                                          Executor& executor,
+                                                          bool add_special_tokens) const {
+  std::vector<std::vector<int32_t>> ids(texts.size());
+  std::vector<size_t> first_of_task{0};
+  size_t bytes = 0;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    bytes += texts[i].size() + 1;
+    if (bytes >= kTaskBytes || i + 1 == texts.size()) {
+      first_of_task.push_back(i + 1);
+      bytes = 0;
+    }
+  }
+  executor.parallel_for(static_cast<int64_t>(first_of_task.size()) - 1, [&](int64_t task, int) {
+    executor.check_cancelled();
+    const auto k = static_cast<size_t>(task);
+    for (size_t i = first_of_task[k]; i < first_of_task[k + 1]; ++i) {
+      encode(texts[i], ids[i], add_special_tokens);
+    }
+  });
+  return ids;
+}
+
+}  // namespace msltx::text

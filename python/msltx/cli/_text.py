@@ -1,0 +1,79 @@
+"""What the commands for text share: a progress bar, and options with one wording."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from msltx.tokenizer import ProgressFunction, Tokenizer
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_STAGES = {"read": "reading", "merge": "merging", "encode": "encoding"}
+
+
+@contextmanager
+def progress_bar() -> Iterator[ProgressFunction | None]:
+    """Give a progress function that draws bars on stderr; None where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[amount]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            amount = f"{done:,} tokens" if stage == "merge" else f"{done / 1e6:,.1f} MB"
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(_STAGES.get(stage, stage), amount=amount)
+            bar.update(tasks[stage], completed=done, total=total or None, amount=amount)
+
+        yield show
+
+
+def cleaning_options(command: Command) -> Command:
+    """Add the options that say how text is read and cleaned."""
+    for option in (
+        click.option(
+            "--invalid-utf8",
+            type=click.Choice(["refuse", "replace"]),
+            default="refuse",
+            show_default=True,
+            help="Bytes that are not UTF-8: an error with file and offset, or U+FFFD.",
+        ),
+        click.option(
+            "--normalize-whitespace",
+            is_flag=True,
+            help="Runs of white space become one space; lines are trimmed, CRLF becomes LF.",
+        ),
+        click.option("--lowercase", is_flag=True, help="Turn text to lowercase."),
+    ):
+        command = option(command)
+    return command
+
+
+def load_tokenizer(path: str) -> Tokenizer:
+    """Load a tokenizer.json, or that of a dataset, a model folder, a checkpoint or a run."""
+    from msltx import FileError, Tokenizer
+
+    place = Path(path)
+    if not place.is_dir() or (place / "tokenizer.json").exists():
+        return Tokenizer.load(path)
+    tokenizer = Tokenizer.load_from_model(path)
+    if tokenizer is None:
+        raise FileError(f"{path} has no tokenizer.json")
+    return tokenizer

@@ -1,0 +1,67 @@
+"""``msltx data prepare``."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import click
+
+from msltx.cli._text import cleaning_options, load_tokenizer, progress_bar
+
+
+@click.group()
+def data() -> None:
+    """Prepare text for training."""
+
+
+@data.command()
+@click.argument("sources", nargs=-1, required=True, metavar="FILE...")
+@click.option("--out", required=True, metavar="DIR", help="The dataset to write.")
+@click.option("--tokenizer", "tokenizer_path", metavar="TOKENIZER", help="Its tokenizer.")
+@click.option("--vocab-size", type=int, help="Train a tokenizer of this size on FILE... instead.")
+@click.option("--val-fraction", type=float, default=0.1, show_default=True)
+@click.option(
+    "--documents",
+    type=click.Choice(["blank_line", "line", "file"]),
+    default="blank_line",
+    show_default=True,
+    help="What ends a document.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the dataset that stands at --out.")
+@cleaning_options
+def prepare(
+    sources: tuple[str, ...],
+    tokenizer_path: str | None,
+    vocab_size: int | None,
+    **options: Any,
+) -> None:
+    """Turn text files, folders or patterns into train and val shards."""
+    import msltx
+    from msltx.data import prepare as prepare_data
+    from msltx.data import text_files
+
+    if (tokenizer_path is None) == (vocab_size is None):
+        raise click.UsageError("give --tokenizer or --vocab-size, one of them")
+    files = text_files(sources)
+    with progress_bar() as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # said below
+        if vocab_size is not None:
+            tokenizer = msltx.Tokenizer.train(
+                files,
+                vocab_size=vocab_size,
+                normalize_whitespace=options["normalize_whitespace"],
+                lowercase=options["lowercase"],
+                invalid_utf8=options["invalid_utf8"],
+                progress=progress,
+            )
+        else:
+            assert tokenizer_path is not None
+            tokenizer = load_tokenizer(tokenizer_path)
+        dataset = prepare_data(files, tokenizer, progress=progress, **options)
+    if options["val_fraction"] > 0 and dataset.val_tokens == 0:
+        click.echo("no document fell into the validation split", err=True)
+    click.echo(
+        f"{dataset.path}: {dataset.train_tokens:,} training and {dataset.val_tokens:,} "
+        f"validation tokens of {dataset.vocab_size:,}"
+    )

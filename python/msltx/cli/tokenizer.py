@@ -1,0 +1,100 @@
+"""``msltx tokenizer train | encode | decode``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import click
+
+from msltx.cli._text import cleaning_options, load_tokenizer, progress_bar
+
+
+@click.group()
+def tokenizer() -> None:
+    """Train a tokenizer, encode and decode text.
+
+    TOKENIZER is a tokenizer.json, or a dataset, model folder, checkpoint or run that has one.
+    """
+
+
+@tokenizer.command()
+@click.argument("sources", nargs=-1, required=True, metavar="FILE...")
+@click.option("--out", default="tokenizer.json", show_default=True, metavar="FILE")
+@click.option("--model", default="bpe", show_default=True, help="Kind of tokenizer: bpe.")
+@click.option("--vocab-size", type=int, default=8192, show_default=True, help="Tokens in all.")
+@click.option(
+    "--min-frequency", type=int, default=2, show_default=True, help="Of a pair, to be merged."
+)
+@click.option(
+    "--special-token",
+    "special_tokens",
+    multiple=True,
+    metavar="TEXT",
+    help="May be given several times; default: [PAD] [UNK] [BOS] [EOS].",
+)
+@cleaning_options
+def train(
+    sources: tuple[str, ...], out: str, special_tokens: tuple[str, ...], **options: Any
+) -> None:
+    """Train a tokenizer on text files, folders or patterns, in constant memory."""
+    from msltx import Tokenizer
+    from msltx.data import text_files
+
+    if special_tokens:
+        options["special_tokens"] = special_tokens
+    files = text_files(sources)
+    with progress_bar() as progress:
+        made = Tokenizer.train(files, progress=progress, **options)
+    path = made.save(out)
+    if made.vocab_size < options["vocab_size"]:
+        click.echo(
+            f"the text has no more pairs that occur {options['min_frequency']} times: "
+            f"{made.vocab_size:,} tokens instead of {options['vocab_size']:,}",
+            err=True,
+        )
+    click.echo(f"{path}: {made.vocab_size:,} tokens")
+
+
+def _standard_input() -> str:
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise click.ClickException(
+            f"standard input has invalid UTF-8 at byte {error.start} (0x{data[error.start]:02x})"
+        ) from None
+
+
+@tokenizer.command()
+@click.argument("tokenizer_path", metavar="TOKENIZER")
+@click.argument("text", required=False)
+@click.option("--add-special-tokens", is_flag=True, help="[BOS] before and [EOS] after.")
+@click.option("--tokens", is_flag=True, help="Show tokens instead of ids.")
+def encode(tokenizer_path: str, text: str | None, add_special_tokens: bool, tokens: bool) -> None:
+    """Print the ids of TEXT, or of standard input where there is none."""
+    tok = load_tokenizer(tokenizer_path)
+    ids = tok.encode(_standard_input() if text is None else text, add_special_tokens)
+    click.echo(" ".join(tok.id_to_token(int(i)) if tokens else str(i) for i in ids))
+
+
+@tokenizer.command()
+@click.argument("tokenizer_path", metavar="TOKENIZER")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--skip-special-tokens", is_flag=True, help="Leave [EOS] and the like out.")
+def decode(tokenizer_path: str, ids: tuple[str, ...], skip_special_tokens: bool) -> None:
+    """Print the text of IDs, or of those in standard input where there are none."""
+    tok = load_tokenizer(tokenizer_path)
+    numbers: list[int] = []
+    for word in re.split(r"[\s,]+", " ".join(ids) if ids else _standard_input()):
+        if not re.fullmatch(r"-?\d*", word):
+            raise click.UsageError(f"{word!r} is no token id")
+        if word:
+            numbers.append(int(word))
+    text = tok.decode(numbers, skip_special_tokens)
+    # Exactly the text, so that it can be compared; a terminal gets its line end.
+    sys.stdout.buffer.write(text.encode())
+    if sys.stdout.isatty():
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.buffer.flush()

@@ -1,0 +1,308 @@
+"""Text to token ids and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from msltx import _core
+
+__all__ = ["DEFAULT_SPECIAL_TOKENS", "Ids", "ProgressFunction", "StreamDecoder", "Tokenizer"]
+
+DEFAULT_SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[BOS]", "[EOS]")
+
+#: Token ids: any one-dimensional integer array or sequence of integers.
+Ids = Sequence[int] | npt.NDArray[Any]
+
+#: Called with (stage, done, total) a few times a second; total is 0 where it is not known.
+ProgressFunction = Callable[[str, int, int], object]
+
+
+class Tokenizer:
+    """Byte-level BPE with the GPT-2 split, kept as a Hugging Face ``tokenizer.json``.
+
+    Make one with :meth:`train` or :meth:`load`. A tokenizer never changes once made, and any number
+    of threads may use it at once. Decoding gives back exactly the text that was encoded, unless
+    the tokenizer turns text to lowercase.
+    """
+
+    _engine: _core.Tokenizer
+
+    def __init__(self) -> None:
+        raise TypeError("make a tokenizer with Tokenizer.train or Tokenizer.load")
+
+    @classmethod
+    def _of(cls, engine: _core.Tokenizer) -> Tokenizer:
+        self = object.__new__(cls)
+        self._engine = engine
+        return self
+
+    @classmethod
+    def train(
+        cls,
+        files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
+        *,
+        texts: Iterable[str] | None = None,
+        model: str = "bpe",
+        vocab_size: int = 8192,
+        min_frequency: int = 2,
+        special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS,
+        lowercase: bool = False,
+        normalize_whitespace: bool = False,
+        invalid_utf8: str = "refuse",
+        progress: ProgressFunction | None = None,
+    ) -> Tokenizer:
+        """Train a tokenizer on text files, or on texts.
+
+        The corpus is streamed: memory grows with the number of distinct words only. The result
+        depends on the text and the options alone, not on the number of threads; merges and ids are
+        those of the Hugging Face ``BpeTrainer`` (files as its ``train``, each line on its own;
+        texts as its ``train_from_iterator``).
+
+        Parameters
+        ----------
+        files : path or iterable of paths, optional
+            UTF-8 text files.
+        texts : iterable of str, optional
+            Texts instead of files; a generator is read once, a few megabytes at a time.
+        model : {"bpe"}
+            The kind of tokenizer.
+        vocab_size : int
+            Number of tokens wanted, special tokens and the 256 bytes included. There are fewer
+            when the text has no more pairs to merge.
+        min_frequency : int
+            How often a pair must occur to become a token.
+        special_tokens : sequence of str
+            They take the first ids, in this order. ``[PAD] [UNK] [BOS] [EOS]`` and other usual
+            names also get their roles (``eos_id`` ...).
+        lowercase : bool
+            Make lowercase a part of the tokenizer, for training and for every later text.
+        normalize_whitespace : bool
+            Train on text with white space normalized (see :func:`msltx.data.prepare`); the
+            tokenizer itself leaves white space as it is.
+        invalid_utf8 : {"refuse", "replace"}
+            What to do with bytes in files that are not UTF-8: an error with the file and the byte
+            offset, or U+FFFD in their place.
+        progress : callable, optional
+            Called with (stage, done, total); stages are "read" (bytes) and "merge" (tokens).
+
+        Returns
+        -------
+        Tokenizer
+
+        Raises
+        ------
+        ValueError
+            An option out of range, or no text at all.
+        FileError
+            A file that cannot be read or is not UTF-8.
+        """
+        options = _core.TokenizerTrainOptions(
+            model=model,
+            vocab_size=vocab_size,
+            min_frequency=min_frequency,
+            special_tokens=list(special_tokens),
+            lowercase=lowercase,
+            normalize_whitespace=normalize_whitespace,
+            invalid_utf8=invalid_utf8,
+        )
+        if (files is None) == (texts is None):
+            raise TypeError("Tokenizer.train takes files or texts=, one of them")
+        if texts is not None:
+            if isinstance(texts, str):
+                raise TypeError("texts is one str; an iterable of them is expected, as [text]")
+            return cls._of(_core.Tokenizer.train_texts(texts, options, progress))
+        if isinstance(files, str | os.PathLike):
+            files = [files]
+        assert files is not None
+        paths = [os.fspath(file) for file in files]
+        return cls._of(_core.Tokenizer.train_files(paths, options, progress))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
+        """Load a ``tokenizer.json`` in the Hugging Face layout.
+
+        Parameters
+        ----------
+        path : path
+            The file, or a folder with a ``tokenizer.json`` in it (a dataset, a model).
+
+        Raises
+        ------
+        FileError
+            A file that cannot be read, is damaged, or has a component that is not supported; the
+            message names it.
+        """
+        return cls._of(_core.Tokenizer.load(os.fspath(path)))
+
+    @classmethod
+    def load_from_model(cls, path: str | os.PathLike[str]) -> Tokenizer | None:
+        """Load the tokenizer of a model folder, a checkpoint or a run; None where it has none."""
+        json = _core.load_tokenizer_json(os.fspath(path))
+        return cls.from_json(json) if json else None
+
+    @classmethod
+    def from_json(cls, json: str) -> Tokenizer:
+        """Make a tokenizer from the content of a ``tokenizer.json``."""
+        return cls._of(_core.Tokenizer.from_json(json))
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a ``tokenizer.json``, whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            A file, or an existing folder to put ``tokenizer.json`` in.
+
+        Returns
+        -------
+        Path
+            The file written.
+        """
+        file = Path(path)
+        if file.is_dir():
+            file = file / "tokenizer.json"
+        self._engine.save(str(file))
+        return file
+
+    def to_json(self) -> str:
+        """Return the content of a ``tokenizer.json``."""
+        return self._engine.to_json()
+
+    def encode(self, text: str, add_special_tokens: bool = False) -> npt.NDArray[np.int32]:
+        """Turn a text into token ids.
+
+        Special tokens written in the text are recognized. A long text is shared out to all threads.
+
+        Parameters
+        ----------
+        text : str
+        add_special_tokens : bool
+            Put [BOS] before and [EOS] after (what the file's post-processor says, for a loaded
+            one).
+
+        Returns
+        -------
+        ndarray of int32, shape (tokens,)
+        """
+        return self._engine.encode(text, add_special_tokens)
+
+    def encode_batch(
+        self, texts: Iterable[str], add_special_tokens: bool = False
+    ) -> list[npt.NDArray[np.int32]]:
+        """Encode many texts, shared out to all threads; ids as from :meth:`encode`."""
+        if isinstance(texts, str):
+            raise TypeError("texts is one str; an iterable of them is expected, as [text]")
+        return self._engine.encode_batch(list(texts), add_special_tokens)
+
+    def decode(self, ids: Ids, skip_special_tokens: bool = False) -> str:
+        """Turn token ids into text.
+
+        Parameters
+        ----------
+        ids : integer array or sequence, shape (tokens,)
+        skip_special_tokens : bool
+            Leave special tokens out.
+
+        Returns
+        -------
+        str
+            Bytes that are not UTF-8 (a character cut in half) become U+FFFD.
+
+        Raises
+        ------
+        ValueError
+            An id outside the vocabulary.
+        """
+        return self._engine.decode(ids, skip_special_tokens)
+
+    def decode_batch(self, batch: Iterable[Ids], skip_special_tokens: bool = False) -> list[str]:
+        """Decode many sequences of ids."""
+        return [self._engine.decode(ids, skip_special_tokens) for ids in batch]
+
+    def stream_decoder(self, skip_special_tokens: bool = True) -> StreamDecoder:
+        """Return a decoder for tokens that arrive one by one."""
+        return StreamDecoder(self, skip_special_tokens)
+
+    def token_to_id(self, token: str) -> int | None:
+        """Return the id of a token as the file writes it ("Ġthe"), or None."""
+        return self._engine.token_to_id(token)
+
+    def id_to_token(self, id: int) -> str:
+        """Return a token as the file writes it: "Ġ" is a space, "Ċ" a line feed."""
+        return self._engine.id_to_token(id)
+
+    def token_bytes(self, id: int) -> bytes:
+        """Return the bytes that a token stands for."""
+        return self._engine.token_bytes(id)
+
+    def is_special(self, id: int) -> bool:
+        """Whether the id is a special token's."""
+        return self._engine.is_special(id)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, special ones included; ids are 0 to vocab_size - 1."""
+        return self._engine.vocab_size
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Special tokens and their ids."""
+        return self._engine.special_tokens()
+
+    @property
+    def pad_id(self) -> int | None:
+        """Id of the padding token, if there is one."""
+        return self._engine.pad_id
+
+    @property
+    def unk_id(self) -> int | None:
+        """Id of the token for unknown text, if there is one; byte-level BPE never needs it."""
+        return self._engine.unk_id
+
+    @property
+    def bos_id(self) -> int | None:
+        """Id of the token that begins a text, if there is one."""
+        return self._engine.bos_id
+
+    @property
+    def eos_id(self) -> int | None:
+        """Id of the token that ends a text, if there is one."""
+        return self._engine.eos_id
+
+    def __len__(self) -> int:
+        return self._engine.vocab_size
+
+    def __repr__(self) -> str:
+        lowercase = ", lowercase" if self._engine.lowercase else ""
+        return f"<msltx.Tokenizer: bpe, {self.vocab_size} tokens{lowercase}>"
+
+    def __reduce__(self) -> tuple[Callable[[str], Tokenizer], tuple[str]]:
+        return (Tokenizer.from_json, (self.to_json(),))
+
+
+class StreamDecoder:
+    """Decodes token by token and never shows half a character.
+
+    Parameters
+    ----------
+    tokenizer : Tokenizer
+    skip_special_tokens : bool
+        Leave special tokens out.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, skip_special_tokens: bool = True) -> None:
+        self._engine = _core.StreamDecoder(tokenizer._engine, skip_special_tokens)
+
+    def push(self, id: int) -> str:
+        """Take one token; return the characters that it completes, perhaps none."""
+        return self._engine.push(id)
+
+    def finish(self) -> str:
+        """Return what still waits for the rest of a character, as U+FFFD."""
+        return self._engine.finish()

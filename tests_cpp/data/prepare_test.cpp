@@ -1,0 +1,291 @@
+#include "msltx/data/prepare.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "msltx/data/batches.h"
+#include "msltx/data/dataset.h"
+#include "text/temporary_folder.h"
+
+namespace msltx::data {
+namespace {
+
+using nlohmann::json;
+
+std::string corpus(int documents, int first = 0) {
+  std::string text;
+  for (int i = first; i < first + documents; ++i) {
+    text += concat("Document ", i, " begins  here,\nwith number ", i * i, ".\n\n");
+  }
+  return text;
+}
+
+class PrepareTest : public TemporaryFolderTest {
+ protected:
+  void SetUp() override {
+    TemporaryFolderTest::SetUp();
+    const Path path = file("train.txt", corpus(50));
+    tokenizer_.emplace(text::Tokenizer::train(std::span(&path, 1), {.vocab_size = 300}, executor_));
+    std::filesystem::remove(path);
+  }
+  Dataset prepared(const std::string& text, PrepareOptions options = {}, const char* name = "out") {
+    options.overwrite = true;
+    prepare({file("a.txt", text)}, *tokenizer_, folder_ / name, options, executor_);
+    return Dataset(folder_ / name);
+  }
+  // The documents of a split as text, [EOS] and all.
+  std::vector<std::string> documents(const TokenSplit& split) {
+    std::vector<std::string> texts;
+    for (const Shard& shard : split.shards()) {
+      const auto offsets = shard.document_offsets();
+      for (size_t i = 0; i + 1 < offsets.size(); ++i) {
+        std::vector<int32_t> ids(offsets[i + 1] - offsets[i]);
+        shard.read(static_cast<int64_t>(offsets[i]), ids);
+        texts.push_back(tokenizer_->decode(ids));
+      }
+    }
+    return texts;
+  }
+
+  Executor executor_{2};
+  std::optional<text::Tokenizer> tokenizer_;
+};
+
+TEST_F(PrepareTest, DocumentsLandWholeInOneSplitEach) {
+  const Dataset dataset = prepared(corpus(500));
+  dataset.verify();
+  std::multiset<std::string> expected, got;
+  int64_t bytes = 0;
+  for (int i = 0; i < 500; ++i) {
+    const std::string text = corpus(1, i);
+    expected.insert(text.substr(0, text.size() - 2) + "[EOS]");
+    bytes += static_cast<int64_t>(text.size()) - 2;
+  }
+  for (const TokenSplit* split : {&dataset.train(), &dataset.val()}) {
+    for (const std::string& text : documents(*split)) {
+      got.insert(text);
+      EXPECT_EQ(belongs_to_val(text.substr(0, text.size() - 5), 0.1), split == &dataset.val());
+    }
+  }
+  EXPECT_EQ(got, expected);
+  EXPECT_EQ(dataset.train().documents() + dataset.val().documents(), 500);
+  EXPECT_EQ(dataset.train().bytes() + dataset.val().bytes(), bytes);
+  EXPECT_NEAR(static_cast<double>(dataset.val().documents()), 50, 30);
+  EXPECT_EQ(dataset.vocab_size(), tokenizer_->vocab_size());
+  EXPECT_EQ(dataset.eos_id(), 3);
+  EXPECT_EQ(text::Tokenizer::load(dataset.path()).to_json(), tokenizer_->to_json());
+}
+
+TEST_F(PrepareTest, AddingFilesMovesNoDocument) {
+  const Dataset one = prepared(corpus(300));
+  prepare({file("b.txt", corpus(200, 300)), folder_ / "a.txt"}, *tokenizer_, folder_ / "two", {},
+          executor_);
+  const Dataset two(folder_ / "two");
+  for (const char* name : {"train", "val"}) {
+    const auto before = documents(one.split(name)), after = documents(two.split(name));
+    EXPECT_GT(after.size(), before.size());
+    const std::multiset<std::string> all(after.begin(), after.end());
+    for (const std::string& text : before) EXPECT_TRUE(all.contains(text));
+  }
+}
+
+TEST_F(PrepareTest, TheSameFilesAtAnyNumberOfThreads) {
+  std::map<std::string, std::string> first;
+  for (const int threads : {1, 2, 3, 8}) {
+    Executor executor(threads);
+    const Path out = folder_ / concat("t", threads);
+    prepare({file("a.txt", corpus(9000))}, *tokenizer_, out, {}, executor);
+    std::map<std::string, std::string> files;
+    for (const auto& entry : std::filesystem::directory_iterator(out)) {
+      files[entry.path().filename()] = read_file(entry.path());
+    }
+    EXPECT_EQ(files.size(), 6u);
+    if (threads == 1) first = files;
+    EXPECT_TRUE(files == first) << threads;
+  }
+}
+
+TEST_F(PrepareTest, ShardsHaveTheirSize) {
+  const Dataset dataset = prepared(corpus(400), {.shard_tokens = 1000});
+  EXPECT_GT(dataset.train().shards().size(), 3u);
+  for (const Shard& shard : dataset.train().shards()) EXPECT_LT(shard.tokens(), 1100);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "out" / "train-00001.bin"));
+  const Dataset whole = prepared(corpus(400), {}, "whole");
+  EXPECT_EQ(documents(dataset.train()), documents(whole.train()));
+}
+
+TEST_F(PrepareTest, CleaningAndSeparators) {
+  const PrepareOptions clean{.val_fraction = 0,
+                             .documents = Separator::line,
+                             .cleaning = {.whitespace = true, .lowercase = true}};
+  const Dataset dataset = prepared("  A  b\t\r\nC\n", clean);
+  EXPECT_EQ(documents(dataset.train()), (std::vector<std::string>{"a b[EOS]", "c[EOS]"}));
+  EXPECT_EQ(dataset.train().bytes(), 7 + 1);  // of the original: "  A  b\t" and "C"
+  EXPECT_EQ(dataset.val().tokens(), 0);
+  const json meta = json::parse(dataset.meta_json());
+  EXPECT_EQ(meta["normalize_whitespace"], true);
+  EXPECT_EQ(meta["lowercase"], true);
+  EXPECT_EQ(meta["documents"], "line");
+}
+
+TEST_F(PrepareTest, WithoutAnEosTokenDocumentsFollowEachOther) {
+  const Path path = file("t.txt", corpus(9));
+  tokenizer_ = text::Tokenizer::train(std::span(&path, 1),
+                                      {.vocab_size = 300, .special_tokens = {}}, executor_);
+  const Dataset dataset = prepared("a\n\nb\n", {.val_fraction = 0});
+  EXPECT_EQ(documents(dataset.train()), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(dataset.eos_id(), std::nullopt);
+}
+
+TEST_F(PrepareTest, ALongDocumentGivesBothSplits) {
+  std::string text;
+  for (int i = 0; i < 60000; ++i) text += concat("sentence ", i, " of a book\n");
+  const Dataset dataset = prepared(text);
+  EXPECT_GT(dataset.val().tokens(), 0);
+  EXPECT_GT(dataset.train().tokens(), dataset.val().tokens());
+  // One document: one [EOS] in all.
+  int ends = 0;
+  for (const char* name : {"train", "val"}) {
+    for (const std::string& part : documents(dataset.split(name))) ends += part.ends_with("[EOS]");
+  }
+  EXPECT_EQ(ends, 1);
+}
+
+TEST_F(PrepareTest, BadInputLeavesNothingBehind) {
+  const size_t before = entries();
+  const auto failure = [&](const std::vector<Path>& files, const PrepareOptions& options) {
+    const auto message = message_of<Error>(
+        [&] { prepare(files, *tokenizer_, folder_ / "out", options, executor_); });
+    for (const Path& path : files) std::filesystem::remove(path);
+    EXPECT_EQ(entries(), before) << message;
+    return message;
+  };
+  EXPECT_EQ(failure({}, {}), "there are no files to prepare");
+  EXPECT_EQ(failure({file("e.txt", "\n \n")}, {}), "there is no text to prepare");
+  EXPECT_NE(failure({folder_ / "no.txt"}, {}).find("No such file"), std::string::npos);
+  EXPECT_NE(failure({file("x.txt", corpus(3) + "\xff")}, {}).find("invalid UTF-8 at byte"),
+            std::string::npos);
+  EXPECT_EQ(failure({file("a.txt", "a")}, {.val_fraction = 1.5}),
+            "val_fraction is 1.5; it takes 0 to less than 1");
+  EXPECT_EQ(failure({file("a.txt", "a")}, {.val_fraction = 0.999999}),
+            "all 1 documents fell into the validation split; val_fraction is 0.999999");
+  EXPECT_EQ(failure({file("a.txt", "a")}, {.shard_tokens = 0}),
+            "shard_tokens is 0; it takes at least 1");
+}
+
+TEST_F(PrepareTest, WhatStandsAtTheOutputIsNotLost) {
+  prepared(corpus(20));
+  const std::string meta = read_file(folder_ / "out" / "meta.json");
+  const auto again = [&](const char* name, bool overwrite) {
+    return message_of<FileError>([&] {
+      prepare({file("b.txt", corpus(30))}, *tokenizer_, folder_ / name, {.overwrite = overwrite},
+              executor_);
+    });
+  };
+  EXPECT_NE(again("out", false).find("out exists already; overwrite replaces it"),
+            std::string::npos);
+  EXPECT_EQ(read_file(folder_ / "out" / "meta.json"), meta);
+  std::filesystem::create_directories(folder_ / "mine");
+  file("mine/notes.txt", "dear diary");
+  EXPECT_NE(again("mine", true).find("is in the way"), std::string::npos);
+  EXPECT_NE(again("b.txt", true).find("is in the way"), std::string::npos);
+  EXPECT_EQ(again("out", true), "");
+  EXPECT_NE(read_file(folder_ / "out" / "meta.json"), meta);
+  std::filesystem::create_directories(folder_ / "empty");
+  EXPECT_EQ(again("empty/", false), "");
+  EXPECT_EQ(entries(), 5u);  // a.txt, b.txt, out, mine, empty
+}
+
+TEST_F(PrepareTest, CancellingLeavesNothingBehind) {
+  const Path path = file("a.txt", corpus(40000));
+  EXPECT_THROW(prepare({path}, *tokenizer_, folder_ / "out", {}, executor_,
+                       [&](const text::Progress&) { executor_.cancel(); }),
+               Cancelled);
+  EXPECT_EQ(entries(), 1u);
+}
+
+// A limit on the size of files stands in for a full disk: the write fails half-way.
+TEST_F(PrepareTest, AFullDiskIsOneErrorAndLeavesTheOldDataset) {
+  prepared(corpus(20));
+  const std::string meta = read_file(folder_ / "out" / "meta.json");
+  const Path path = file("a.txt", corpus(5000));
+  const size_t before = entries();
+  rlimit limit{};
+  getrlimit(RLIMIT_FSIZE, &limit);
+  const rlimit small{.rlim_cur = 20000, .rlim_max = limit.rlim_max};
+  const auto previous = std::signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &small);
+  const std::string message = message_of<FileError>(
+      [&] { prepare({path}, *tokenizer_, folder_ / "out", {.overwrite = true}, executor_); });
+  setrlimit(RLIMIT_FSIZE, &limit);
+  std::signal(SIGXFSZ, previous);
+  EXPECT_NE(message.find("cannot write "), std::string::npos) << message;
+  EXPECT_EQ(entries(), before);
+  EXPECT_EQ(read_file(folder_ / "out" / "meta.json"), meta);
+}
+
+class DatasetTest : public PrepareTest {
+ protected:
+  std::string complaint(const std::function<void(json&)>& change) {
+    json meta = json::parse(read_file(folder_ / "out" / "meta.json"));
+    const std::string whole = meta.dump();
+    change(meta);
+    write_file(folder_ / "out" / "meta.json", meta.dump());
+    const auto message = message_of<FileError>([&] { Dataset dataset(folder_ / "out"); });
+    write_file(folder_ / "out" / "meta.json", whole);
+    return message;
+  }
+};
+
+TEST_F(DatasetTest, DamagedMetaIsRefused) {
+  prepared(corpus(200));
+  EXPECT_EQ(complaint([](json&) {}), "");
+  const std::vector<std::function<void(json&)>> changes{
+      [](json& m) { m["format"] = "other"; },
+      [](json& m) { m["version"] = 2; },
+      [](json& m) { m["version"] = "1"; },
+      [](json& m) { m.erase("vocab_size"); },
+      [](json& m) { m["vocab_size"] = 301; },
+      [](json& m) { m["vocab_size"] = 18446744073709551615u; },
+      [](json& m) { m["eos_id"] = 300; },
+      [](json& m) { m.erase("splits"); },
+      [](json& m) { m["splits"].erase("val"); },
+      [](json& m) { m["splits"]["train"]["tokens"] = 5; },
+      [](json& m) { m["splits"]["train"]["bytes"] = -5; },
+      [](json& m) { m["splits"]["train"]["shards"] = "train-00000.bin"; },
+      [](json& m) { m["splits"]["train"]["shards"][0] = "../train-00000.bin"; },
+      [](json& m) { m["splits"]["train"]["shards"][0] = "train-00009.bin"; },
+      [](json& m) { m["splits"]["train"]["shards"].push_back("train-00000.bin"); },
+      [](json& m) { m = 5; },
+  };
+  for (size_t i = 0; i < changes.size(); ++i) EXPECT_NE(complaint(changes[i]), "") << i;
+}
+
+TEST_F(DatasetTest, AFolderWithoutMetaIsNoDataset) {
+  prepared(corpus(20));
+  std::filesystem::remove(folder_ / "out" / "meta.json");
+  EXPECT_NE(message_of<FileError>([&] {
+              Dataset dataset(folder_ / "out");
+            }).find("is no dataset: it has no meta.json"),
+            std::string::npos);
+  write_file(folder_ / "out" / "meta.json", "{ not json");
+  EXPECT_THROW(Dataset(folder_ / "out"), FileError);
+}
+
+TEST_F(DatasetTest, SplitsByName) {
+  const Dataset dataset = prepared(corpus(100));
+  EXPECT_EQ(&dataset.split("train"), &dataset.train());
+  EXPECT_THROW(dataset.split("test"), ValueError);
+  std::vector<int32_t> ids(10);
+  EXPECT_THROW(dataset.train().read(dataset.train().tokens() - 9, ids), ValueError);
+}
+
+}  // namespace
+}  // namespace msltx::data

@@ -1,0 +1,170 @@
+#include "msltx/text/tokenizer_json.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "msltx/text/byte_alphabet.h"
+#include "text/temporary_folder.h"
+
+namespace msltx::text {
+namespace {
+
+using json = nlohmann::json;
+
+// A whole tokenizer.json with one merge, in the older writing of the Hugging Face library.
+json small_tokenizer() {
+  json vocabulary = json::object();
+  for (int b = 0; b < 256; ++b) {
+    const char c = static_cast<char>(b);
+    vocabulary[to_byte_alphabet({&c, 1})] = b;
+  }
+  vocabulary["ab"] = 256;
+  vocabulary["<|endoftext|>"] = 257;
+  return {{"version", "1.0"},
+          {"added_tokens",
+           json::array({{{"id", 257}, {"content", "<|endoftext|>"}, {"special", true}}})},
+          {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
+          {"decoder", {{"type", "ByteLevel"}}},
+          {"model", {{"vocab", vocabulary}, {"merges", {"a b"}}}}};
+}
+
+std::string complaint(const std::function<void(json&)>& change) {
+  json root = small_tokenizer();
+  change(root);
+  return message_of<FileError>([&] { Tokenizer::from_json(root.dump(), "t.json"); });
+}
+
+using Ids = std::vector<int32_t>;
+
+TEST(TokenizerJson, ReadsOlderAndNewerWriting) {
+  json root = small_tokenizer();
+  const Tokenizer older = Tokenizer::from_json(root.dump());
+  root["model"]["merges"] = json::array({json::array({"a", "b"})});
+  root["model"]["type"] = "BPE";
+  const Tokenizer newer = Tokenizer::from_json(root.dump());
+  for (const Tokenizer* tokenizer : {&older, &newer}) {
+    EXPECT_EQ(tokenizer->encode("abc<|endoftext|>"), (Ids{256, 'c', 257}));
+    EXPECT_EQ(tokenizer->roles().eos, 257);
+    EXPECT_EQ(tokenizer->roles().pad, std::nullopt);
+  }
+  EXPECT_TRUE(older.to_json() == newer.to_json());
+}
+
+TEST(TokenizerJson, AddedTokensMayFollowTheVocabulary) {
+  json root = small_tokenizer();
+  root["added_tokens"].push_back({{"id", 258}, {"content", "[new one]"}, {"special", false}});
+  const Tokenizer tokenizer = Tokenizer::from_json(root.dump());
+  EXPECT_EQ(tokenizer.vocab_size(), 259);
+  EXPECT_EQ(tokenizer.encode("ab[new one]"), (Ids{256, 258}));
+  EXPECT_EQ(tokenizer.decode(Ids{258}, true), "[new one]");
+  EXPECT_EQ(Tokenizer::from_json(tokenizer.to_json()).encode("[new one]"), Ids{258});
+}
+
+TEST(TokenizerJson, PrefixSpaceNormalizerAndTemplate) {
+  json root = small_tokenizer();
+  root["pre_tokenizer"]["add_prefix_space"] = true;
+  root["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "Lowercase"}}}}};
+  root["post_processor"] = {
+      {"type", "Sequence"},
+      {"processors",
+       {{{"type", "ByteLevel"}},
+        {{"type", "TemplateProcessing"},
+         {"single",
+          {{{"SpecialToken", {{"id", "E"}, {"type_id", 0}}}},
+           {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+         {"pair", json::array()},
+         {"special_tokens",
+          {{"E", {{"id", "E"}, {"ids", {257, 257}}, {"tokens", {"x", "y"}}}}}}}}}};
+  const Tokenizer tokenizer = Tokenizer::from_json(root.dump());
+  const Tokenizer again = Tokenizer::from_json(tokenizer.to_json());
+  for (const Tokenizer* t : {&tokenizer, &again}) {
+    EXPECT_EQ(t->encode("AB", true), (Ids{257, 257, ' ', 256}));
+    EXPECT_EQ(t->encode(" ab<|endoftext|>AB"), (Ids{' ', 256, 257, ' ', 256}));
+    // A token that is looked for in normalized text is itself normalized.
+    EXPECT_EQ(t->encode("<|EndOfText|>"), Ids{257});
+  }
+}
+
+TEST(TokenizerJson, UnknownPartsAreNamed) {
+  EXPECT_EQ(complaint([](json&) {}), "");
+  EXPECT_EQ(complaint([](json& t) { t["model"]["type"] = "Unigram"; }),
+            "t.json has model Unigram, which is not supported");
+  EXPECT_EQ(complaint([](json& t) { t["normalizer"] = {{"type", "NFC"}}; }),
+            "t.json has normalizer NFC, which is not supported");
+  EXPECT_EQ(complaint([](json& t) { t["pre_tokenizer"] = {{"type", "Metaspace"}}; }),
+            "t.json has pre_tokenizer Metaspace, which is not supported");
+  EXPECT_EQ(complaint([](json& t) { t["pre_tokenizer"]["use_regex"] = false; }),
+            "t.json has pre_tokenizer ByteLevel with use_regex false, which is not supported");
+  EXPECT_EQ(complaint([](json& t) { t["decoder"] = {{"type", "WordPiece"}}; }),
+            "t.json has decoder WordPiece, which is not supported");
+  EXPECT_EQ(complaint([](json& t) { t["post_processor"] = {{"type", "BertProcessing"}}; }),
+            "t.json has post_processor BertProcessing, which is not supported");
+  EXPECT_EQ(complaint([](json& t) { t["truncation"] = {{"max_length", 5}}; }),
+            "t.json sets truncation, which is not supported");
+  EXPECT_EQ(complaint([](json& t) { t["model"]["byte_fallback"] = true; }),
+            "t.json has model option byte_fallback true, which is not supported");
+  EXPECT_EQ(complaint([](json& t) { t["model"]["end_of_word_suffix"] = "</w>"; }),
+            "t.json has model option end_of_word_suffix </w>, which is not supported");
+  EXPECT_EQ(complaint([](json& t) { t["added_tokens"][0]["lstrip"] = true; }),
+            "t.json has added token <|endoftext|> with lstrip, which is not supported");
+  EXPECT_EQ(complaint([](json& t) { t["version"] = "2.0"; }),
+            "t.json has version \"2.0\"; 1.0 is read");
+}
+
+TEST(TokenizerJson, NumbersAndNamesAreChecked) {
+  const std::vector<std::function<void(json&)>> changes{
+      [](json& t) { t["model"]["vocab"]["ab"] = 999; },
+      [](json& t) { t["model"]["vocab"]["ab"] = 255; },
+      [](json& t) { t["model"]["vocab"]["ab"] = -1; },
+      [](json& t) { t["model"]["vocab"]["ab"] = 256.5; },
+      [](json& t) { t["model"]["vocab"]["ab"] = 18446744073709551615u; },
+      [](json& t) { t["model"]["vocab"]["ab"] = "x"; },
+      [](json& t) { t["model"]["vocab"].erase("!"); },
+      [](json& t) { t["model"].erase("vocab"); },
+      [](json& t) { t["model"].erase("merges"); },
+      [](json& t) { t.erase("model"); },
+      [](json& t) { t["model"] = 5; },
+      [](json& t) { t["model"]["merges"] = {"a  b"}; },
+      [](json& t) { t["model"]["merges"] = {"ab"}; },
+      [](json& t) { t["model"]["merges"] = {"b c"}; },
+      [](json& t) { t["model"]["merges"] = {"a xyz"}; },
+      [](json& t) { t["model"]["merges"] = {{"a", 5}}; },
+      [](json& t) { t["model"]["merges"] = 5; },
+      [](json& t) { t["added_tokens"][0]["id"] = 300; },
+      [](json& t) { t["added_tokens"][0]["id"] = 5; },
+      [](json& t) { t["added_tokens"][0]["content"] = "other"; },
+      [](json& t) { t["added_tokens"][0]["content"] = ""; },
+      [](json& t) { t["added_tokens"] = "none"; },
+      [](json& t) { t["added_tokens"] = {5}; },
+      [](json& t) { t["decoder"] = 5; },
+      [](json& t) { t.erase("decoder"); },
+      [](json& t) { t["pre_tokenizer"] = {{"type", 5}}; },
+      [](json& t) { t["post_processor"] = {{"type", "TemplateProcessing"}}; },
+      [](json& t) {
+        t["post_processor"] = {{"type", "TemplateProcessing"},
+                               {"single", {{{"SpecialToken", {{"id", "E"}}}}}},
+                               {"special_tokens", {{"E", {{"ids", {9999}}}}}}};
+      },
+      [](json& t) { t = json::array(); },
+  };
+  for (size_t i = 0; i < changes.size(); ++i) {
+    const std::string message = complaint(changes[i]);
+    EXPECT_TRUE(message.starts_with("t.json")) << "change " << i << ": '" << message << "'";
+    EXPECT_EQ(message.find('\n'), std::string::npos);
+  }
+}
+
+TEST(TokenizerJson, EveryCutOffFileIsRefused) {
+  const std::string whole = small_tokenizer().dump();
+  for (size_t size = 0; size < whole.size(); size += 1 + size / 50) {
+    EXPECT_THROW(Tokenizer::from_json(whole.substr(0, size), "t.json"), FileError) << size;
+  }
+  std::string broken = whole;
+  broken[whole.find("ab")] = '\xff';
+  EXPECT_THROW(Tokenizer::from_json(broken, "t.json"), FileError);
+}
+
+}  // namespace
+}  // namespace msltx::text

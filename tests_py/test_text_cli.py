@@ -1,0 +1,152 @@
+"""The commands for text, run as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from msltx import Tokenizer, data
+
+TEXT = "".join(f"The {i}th line of a text that is Told, and told again.\n\n" for i in range(400))
+
+
+def msltx(*arguments: object, stdin: str | bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "msltx", *map(str, arguments)],
+        input=stdin.encode() if isinstance(stdin, str) else stdin,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def failed(run: subprocess.CompletedProcess[bytes], code: int, message: str) -> bool:
+    """Whether it ended with this code and one sentence, no traceback."""
+    said = run.stderr.decode()
+    assert run.returncode == code, said
+    assert message in said
+    assert "Traceback" not in said
+    assert run.stdout == b""
+    return True
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    Tokenizer.train(tmp_path / "a.txt", vocab_size=300).save(tmp_path / "tok.json")
+    return tmp_path
+
+
+def test_tokenizer_train_encode_decode(folder: Path) -> None:
+    out = folder / "made.json"
+    run = msltx("tokenizer", "train", folder / "a.txt", "--vocab-size", 300, "--out", out)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.decode() == f"{out}: 300 tokens\n"
+    assert run.stderr == b""  # no bars where there is no terminal
+    tok = Tokenizer.load(out)
+    assert tok.to_json() == Tokenizer.load(folder / "tok.json").to_json()
+
+    text = "Told and [EOS] told — 中文\n"
+    ids = " ".join(map(str, tok.encode(text)))
+    assert msltx("tokenizer", "encode", out, text).stdout.decode() == ids + "\n"
+    assert msltx("tokenizer", "encode", out, stdin=text).stdout.decode() == ids + "\n"
+    whole = msltx("tokenizer", "encode", out, "a", "--add-special-tokens", "--tokens")
+    assert whole.stdout.decode() == "[BOS] a [EOS]\n"
+    assert msltx("tokenizer", "decode", out, *ids.split()).stdout.decode() == text
+    assert msltx("tokenizer", "decode", out, stdin=ids.replace(" ", ",\n")).stdout.decode() == text
+    plain = msltx("tokenizer", "decode", out, "--skip-special-tokens", stdin=ids)
+    assert plain.stdout.decode() == text.replace("[EOS]", "")
+
+
+def test_tokenizer_train_options(folder: Path) -> None:
+    out = folder / "made.json"
+    run = msltx(
+        "tokenizer", "train", folder / "a.txt", "--out", out, "--lowercase", "--min-frequency", 50,
+        "--special-token", "<|endoftext|>", "--normalize-whitespace", "--vocab-size", 5000,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "no more pairs that occur 50 times" in run.stderr.decode()
+    tok = Tokenizer.load(out)
+    assert tok.special_tokens == {"<|endoftext|>": 0}
+    assert tok.decode(tok.encode("TOLD")) == "told"
+
+
+def test_data_prepare(folder: Path) -> None:
+    out = folder / "books"
+    run = msltx("data", "prepare", folder / "a.txt", "--tokenizer", folder / "tok.json",
+                "--out", out)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    dataset = data.open(out)
+    assert run.stdout.decode() == (
+        f"{out}: {dataset.train_tokens:,} training and {dataset.val_tokens:,} validation tokens "
+        "of 300\n"
+    )
+    # A dataset is a place to take a tokenizer from; one may also be trained on the way.
+    assert msltx("tokenizer", "encode", out, "a").returncode == 0
+    again = msltx("data", "prepare", folder / "a.txt", "--vocab-size", 300, "--out", out,
+                  "--overwrite", "--documents", "line", "--val-fraction", 0)  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert data.open(out).val_tokens == 0
+    assert data.open(out).documents("train") == 400
+
+
+def test_mistakes_are_one_sentence(folder: Path) -> None:
+    tok, text, out = folder / "tok.json", folder / "a.txt", folder / "out"
+    missing = folder / "missing.txt"
+    bad = folder / "bad.txt"
+    bad.write_bytes(b"caf\xe9\n")
+    before = sorted(folder.iterdir())
+    assert failed(msltx("tokenizer", "train"), 2, "Missing argument")
+    assert failed(msltx("tokenizer", "train", text, "--vocab-size", 5), 2, "vocab_size is 5")
+    assert failed(msltx("tokenizer", "train", text, "--model", "x"), 2, "model is x; it takes bpe")
+    assert failed(msltx("tokenizer", "train", text, "--nonsense"), 2, "No such option")
+    assert failed(msltx("tokenizer", "train", missing, "--out", out), 1, "No such file")
+    assert failed(msltx("tokenizer", "train", bad, "--out", out), 1, "invalid UTF-8 at byte 3")
+    assert failed(msltx("tokenizer", "encode", missing, "a"), 1, "No such file")
+    assert failed(msltx("tokenizer", "encode", text, "a"), 1, "is not a JSON file")
+    assert failed(msltx("tokenizer", "encode", tok, stdin=b"\xff"), 1, "invalid UTF-8 at byte 0")
+    assert failed(msltx("tokenizer", "decode", tok, "999"), 2, "outside the vocabulary of 300")
+    assert failed(msltx("tokenizer", "decode", tok, "12x"), 2, "'12x' is no token id")
+    assert failed(msltx("data", "prepare", text, "--out", out), 2, "--tokenizer or --vocab-size")
+    assert failed(
+        msltx("data", "prepare", bad, "--tokenizer", tok, "--out", out), 1, "invalid UTF-8"
+    )
+    assert failed(
+        msltx("data", "prepare", text, "--tokenizer", tok, "--out", text), 1, "is in the way"
+    )
+    assert sorted(folder.iterdir()) == before
+
+
+def test_ctrl_c_is_130_and_leaves_nothing(folder: Path) -> None:
+    large = folder / "large.txt"
+    large.write_text(TEXT * 4000, encoding="utf-8")
+    before = sorted(folder.iterdir())
+    command = [
+        "data",
+        "prepare",
+        large,
+        "--tokenizer",
+        folder / "tok.json",
+        "--out",
+        folder / "out",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "msltx", *map(str, command)],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "MSLTX_NUM_THREADS": "1"},
+    )
+    while process.poll() is None and sorted(folder.iterdir()) == before:
+        time.sleep(0.005)
+    sent = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert said.decode().strip() == "msltx: interrupted"
+    assert time.monotonic() - sent < 5
+    assert sorted(folder.iterdir()) == before

@@ -1,0 +1,376 @@
+"""The tokenizer from Python, and its ids against those of the Hugging Face library."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import msltx
+from msltx import Tokenizer
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("MSLTX_TEST_DATA", ROOT.parent / "shared"))
+# Text that is always there: this repository's own.
+OWN = [ROOT / "LICENSE", *sorted((ROOT / "cpp" / "msltx" / "text").glob("*.cpp"))]
+SPECIAL = ["[PAD]", "[UNK]", "[BOS]", "[EOS]"]
+ODD_TEXT = "Héllo  wörld,\tit's 中文 ٣٤ 😀\r\n\n  we'll [EOS] see\u3000\u00a0x"
+
+
+@pytest.fixture(scope="module")
+def tok() -> Tokenizer:
+    return Tokenizer.train(OWN, vocab_size=600)
+
+
+def shared(*names: str) -> list[Path]:
+    paths = [path for name in names for path in sorted(SHARED.glob(name))]
+    if not paths:
+        pytest.skip(f"no {names[0]} in {SHARED} (MSLTX_TEST_DATA)")
+    return paths
+
+
+def test_round_trip(tok: Tokenizer) -> None:
+    assert tok.vocab_size == len(tok) == 600
+    ids = tok.encode(ODD_TEXT)
+    assert ids.dtype == np.int32
+    assert ids.ndim == 1
+    assert tok.decode(ids) == ODD_TEXT
+    assert tok.decode(ids.tolist()) == ODD_TEXT
+    assert tok.decode(ids.astype(np.uint16)) == ODD_TEXT
+    assert tok.decode(ids, skip_special_tokens=True) == ODD_TEXT.replace("[EOS]", "")
+    assert tok.decode([]) == ""
+    assert tok.encode("").shape == (0,)
+    assert b"".join(tok.token_bytes(i) for i in ids) == ODD_TEXT.encode()
+
+
+def test_roles_and_look_ups(tok: Tokenizer) -> None:
+    assert (tok.pad_id, tok.unk_id, tok.bos_id, tok.eos_id) == (0, 1, 2, 3)
+    assert tok.special_tokens == dict(zip(SPECIAL, range(4), strict=True))
+    assert tok.encode("a", add_special_tokens=True).tolist() == [2, *tok.encode("a").tolist(), 3]
+    assert tok.token_to_id("[EOS]") == 3
+    assert tok.token_to_id("no such token") is None
+    assert tok.id_to_token(3) == "[EOS]"
+    assert tok.is_special(3)
+    assert not tok.is_special(4)
+    assert repr(tok) == "<msltx.Tokenizer: bpe, 600 tokens>"
+
+
+def test_batches(tok: Tokenizer) -> None:
+    texts = ["", "one", ODD_TEXT * 500, "two words"]
+    batch = tok.encode_batch(iter(texts))
+    assert [ids.tolist() for ids in batch] == [tok.encode(text).tolist() for text in texts]
+    assert tok.decode_batch(batch) == texts
+
+
+def test_save_load_pickle(tok: Tokenizer, tmp_path: Path) -> None:
+    assert tok.save(tmp_path) == tmp_path / "tokenizer.json"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tokenizer.json"]
+    for other in (
+        Tokenizer.load(tmp_path),
+        Tokenizer.load(str(tmp_path / "tokenizer.json")),
+        Tokenizer.from_json(tok.to_json()),
+        pickle.loads(pickle.dumps(tok)),
+    ):
+        assert other.to_json() == tok.to_json()
+        assert np.array_equal(other.encode(ODD_TEXT), tok.encode(ODD_TEXT))
+
+
+def test_train_from_texts_reads_a_generator_once() -> None:
+    lines = (ROOT / "LICENSE").read_text(encoding="utf-8").splitlines(keepends=True)
+    taken = []
+
+    def texts() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line
+
+    made = Tokenizer.train(texts=texts(), vocab_size=400)
+    assert taken == lines
+    assert made.to_json() == Tokenizer.train(ROOT / "LICENSE", vocab_size=400).to_json()
+
+
+def test_progress_and_its_exceptions() -> None:
+    seen: list[tuple[str, int, int]] = []
+    Tokenizer.train(OWN, vocab_size=700, progress=lambda *args: seen.append(args))
+    assert {stage for stage, _, _ in seen} == {"read", "merge"}
+    size = sum(path.stat().st_size for path in OWN)
+    assert ("read", size, size) in seen
+
+    class Stop(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        Tokenizer.train(OWN, vocab_size=700, progress=stop)
+
+
+def test_the_same_at_any_number_of_threads() -> None:
+    before = msltx.get_num_threads()
+    made = set()
+    try:
+        for threads in (1, 2, 3, 8):
+            msltx.set_num_threads(threads)
+            tok = Tokenizer.train(OWN, vocab_size=900)
+            made.add((tok.to_json(), tok.encode(ODD_TEXT * 9000).tobytes()))
+    finally:
+        msltx.set_num_threads(before)
+    assert len(made) == 1
+
+
+def test_concurrent_callers(tok: Tokenizer) -> None:
+    expected = tok.encode(ODD_TEXT * 200).tolist()
+    wrong: list[Any] = []
+
+    def call() -> None:
+        for _ in range(20):
+            ids = tok.encode(ODD_TEXT * 200).tolist()
+            if ids != expected:
+                wrong.append(ids)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_stream_decoder_never_shows_half_a_character() -> None:
+    tok = Tokenizer.train(ROOT / "LICENSE", vocab_size=260)
+    text = "né 中文 😀"
+    for decoder in (tok.stream_decoder(), msltx.StreamDecoder(tok)):
+        parts = [decoder.push(int(i)) for i in tok.encode(text)]
+        assert "\ufffd" not in "".join(parts)
+        assert "".join(parts) + decoder.finish() == text
+    decoder = tok.stream_decoder()
+    assert decoder.push(int(tok.encode("中")[0])) == ""
+    assert decoder.finish() == "\ufffd"
+
+
+def test_wrong_arguments(tok: Tokenizer, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="text is a bytes; a str is expected"):
+        tok.encode(b"abc")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="lone surrogate"):
+        tok.encode("a\ud800b")
+    with pytest.raises(ValueError, match="token id 600 is outside the vocabulary of 600 tokens"):
+        tok.decode([600])
+    with pytest.raises(ValueError, match="token id -1 is outside"):
+        tok.decode(np.array([-1]))
+    with pytest.raises(ValueError, match="ids has dtype float64; integers are expected"):
+        tok.decode([1.5])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="ids has 2 dimensions; one is expected"):
+        tok.decode(np.zeros((2, 2), np.int32))
+    with pytest.raises(ValueError, match=f"ids holds {2**40}, which is no token id"):
+        tok.decode([2**40])
+    with pytest.raises(TypeError, match="files or texts"):
+        Tokenizer.train()
+    with pytest.raises(TypeError, match="one str"):
+        Tokenizer.train(texts="a text")
+    with pytest.raises(TypeError, match=r"Tokenizer\.train"):
+        Tokenizer()
+    with pytest.raises(ValueError, match="model is wordpiece; it takes bpe"):
+        Tokenizer.train(ROOT / "LICENSE", model="wordpiece")
+    with pytest.raises(ValueError, match=r"vocab_size is 10; it takes 260 .* to 1073741824"):
+        Tokenizer.train(ROOT / "LICENSE", vocab_size=10)
+    with pytest.raises(ValueError, match="invalid_utf8 is skip; it takes refuse or replace"):
+        Tokenizer.train(ROOT / "LICENSE", invalid_utf8="skip")
+    with pytest.raises(ValueError, match="no text to train"):
+        Tokenizer.train(texts=[])
+    with pytest.raises(msltx.FileError, match="No such file"):
+        Tokenizer.train(tmp_path / "missing.txt")
+    bad = tmp_path / "bad.txt"
+    bad.write_bytes(b"caf\xe9 au lait\n")
+    with pytest.raises(msltx.FileError, match=r"bad\.txt has invalid UTF-8 at byte 3 \(0xe9\)"):
+        Tokenizer.train(bad)
+    assert Tokenizer.train(bad, invalid_utf8="replace").vocab_size >= 260
+    with pytest.raises(msltx.FileError, match=r"bad\.txt is not a JSON file"):
+        Tokenizer.load(bad)
+
+
+# Against the Hugging Face library, where it is installed.
+
+
+def hugging_face() -> Any:
+    return pytest.importorskip("tokenizers", reason="the tokenizers package is not installed")
+
+
+def hf_trained(
+    files: list[Path] | None = None,
+    texts: list[str] | None = None,
+    vocab_size: int = 8192,
+    min_frequency: int = 2,
+    special_tokens: list[str] = SPECIAL,
+    lowercase: bool = False,
+) -> Any:
+    hf = hugging_face()
+    tokenizer = hf.Tokenizer(hf.models.BPE())
+    tokenizer.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = hf.decoders.ByteLevel()
+    if lowercase:
+        tokenizer.normalizer = hf.normalizers.Lowercase()
+    trainer = hf.trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=special_tokens,
+        initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    if files is not None:
+        tokenizer.train([str(path) for path in files], trainer)
+    else:
+        tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def vocabulary_and_merges(json_text: str) -> tuple[dict[str, int], list[list[str]]]:
+    model = json.loads(json_text)["model"]
+    merges = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
+    return model["vocab"], merges
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"vocab_size": 2000},
+        {"vocab_size": 10**6, "min_frequency": 0},
+        {"vocab_size": 1500, "lowercase": True, "special_tokens": []},
+        {"vocab_size": 1500, "special_tokens": ["the", " of", "a", "[X y]", "st", "é", "Ġto"]},
+    ],
+)
+def test_training_equals_hugging_face(options: dict[str, Any]) -> None:
+    theirs = hf_trained(files=OWN, **options).to_str()
+    ours = Tokenizer.train(OWN, **options).to_json()
+    assert vocabulary_and_merges(ours) == vocabulary_and_merges(theirs)
+
+
+def test_training_on_texts_equals_hugging_face() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in OWN]
+    theirs = hf_trained(texts=texts, vocab_size=2000).to_str()
+    ours = Tokenizer.train(texts=texts, vocab_size=2000).to_json()
+    assert vocabulary_and_merges(ours) == vocabulary_and_merges(theirs)
+
+
+# Words of few letters: many ties, and tokens that are made again from other parts.
+@pytest.mark.parametrize("seed", range(12))
+def test_training_on_random_words_equals_hugging_face(seed: int) -> None:
+    draw = random.Random(seed)
+    letters = "ab" if seed % 2 else "abc"
+    texts = [
+        " ".join("".join(draw.choices(letters, k=draw.randint(1, 12))) for _ in range(200))
+        for _ in range(5)
+    ]
+    theirs = hf_trained(texts=texts, vocab_size=2000, min_frequency=seed % 3)
+    ours = Tokenizer.train(texts=texts, vocab_size=2000, min_frequency=seed % 3)
+    assert vocabulary_and_merges(ours.to_json()) == vocabulary_and_merges(theirs.to_str())
+    for text in texts:
+        assert ours.encode(text).tolist() == theirs.encode(text).ids
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["corpora/shakespeare.txt", "tokenizers/mixed_input.txt"])
+def test_training_on_shared_text_equals_hugging_face(name: str) -> None:
+    files = shared(name)
+    options: dict[str, Any] = {"vocab_size": 20000, "min_frequency": 1}
+    theirs = hf_trained(files=files, **options).to_str()
+    assert vocabulary_and_merges(Tokenizer.train(files, **options).to_json()) == (
+        vocabulary_and_merges(theirs)
+    )
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_our_file_gives_the_same_ids_in_hugging_face(lowercase: bool, tmp_path: Path) -> None:
+    hf = hugging_face()
+    tok = Tokenizer.train(OWN, vocab_size=900, lowercase=lowercase)
+    theirs = hf.Tokenizer.from_file(str(tok.save(tmp_path)))
+    assert theirs.get_vocab_size() == tok.vocab_size
+    texts = [ODD_TEXT, "[BOS]a[EOS] [PAD][[UNK]]", "", *(p.read_text() for p in OWN[:3])]
+    for text in texts:
+        for special in (False, True):
+            ids = tok.encode(text, add_special_tokens=special).tolist()
+            assert ids == theirs.encode(text, add_special_tokens=special).ids
+            for skip in (False, True):
+                assert tok.decode(ids, skip) == theirs.decode(ids, skip_special_tokens=skip)
+    # And theirs, saved by them, comes back to us.
+    again = tmp_path / "again.json"
+    theirs.save(str(again))
+    assert Tokenizer.load(again).encode(ODD_TEXT, True).tolist() == theirs.encode(ODD_TEXT).ids
+
+
+def test_broken_bytes_decode_as_in_hugging_face(tmp_path: Path) -> None:
+    hf = hugging_face()
+    tok = Tokenizer.train(ROOT / "LICENSE", vocab_size=270)
+    theirs = hf.Tokenizer.from_file(str(tok.save(tmp_path)))
+    draw = random.Random(5)
+    for _ in range(300):
+        ids = [draw.randrange(tok.vocab_size) for _ in range(12)]
+        assert tok.decode(ids) == theirs.decode(ids, skip_special_tokens=False)
+
+
+def test_gpt2_gives_the_same_ids(tmp_path: Path) -> None:
+    hf = hugging_face()
+    path = shared("tokenizers/gpt2.json")[0]
+    theirs = hf.Tokenizer.from_file(str(path))
+    tok = Tokenizer.load(path)
+    assert tok.vocab_size == 50257
+    assert (tok.bos_id, tok.eos_id, tok.pad_id) == (50256, 50256, None)
+    texts = [ODD_TEXT + "<|endoftext|>" + ODD_TEXT]
+    for file in shared("tokenizers/*_input.txt", "corpora/*.txt"):
+        texts.append(file.read_bytes().decode())
+    for text in texts:
+        ids = tok.encode(text).tolist()
+        assert ids == theirs.encode(text).ids
+        assert tok.decode(ids) == text
+    saved = Tokenizer.load(tok.save(tmp_path))
+    assert saved.encode(texts[0]).tolist() == tok.encode(texts[0]).tolist()
+
+
+@pytest.mark.campaign
+def test_gpt2_gives_the_same_ids_on_every_book_and_code_point() -> None:
+    hf = hugging_face()
+    path = shared("tokenizers/gpt2.json")[0]
+    theirs, tok = hf.Tokenizer.from_file(str(path)), Tokenizer.load(path)
+    for file in shared("corpora/books/*.md", "corpora/bookcorpus/*.txt"):
+        text = file.read_bytes().decode()
+        assert tok.encode(text).tolist() == theirs.encode(text).ids, file
+    for code in range(0x110000):
+        if not 0xD800 <= code < 0xE000:
+            text = f"a{chr(code)}b 1{chr(code)} {chr(code)}{chr(code)}x"
+            assert tok.encode(text).tolist() == theirs.encode(text).ids, hex(code)
+
+
+# Lowercase follows Unicode 16.0; these letters got theirs in 17.0.
+NEW_IN_17 = {0xA7CE, 0xA7D2, 0xA7D4, *range(0x16EA0, 0x16EB9)}
+
+
+def test_lowercase_of_every_code_point_equals_hugging_face() -> None:
+    hf = hugging_face()
+    lower = hf.normalizers.Lowercase()
+    tok = Tokenizer.train(texts=["abc"], vocab_size=260, lowercase=True)
+    codes = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000 and c not in NEW_IN_17]
+    for start in range(0, len(codes), 4096):
+        text = "".join(map(chr, codes[start : start + 4096]))
+        assert tok.decode(tok.encode(text)) == lower.normalize_str(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("llama3.json", "pre_tokenizer Sequence|ignore_merges true"),
+        ("llama2.json", "byte_fallback"),
+        ("bert_base_cased.json", "model without a type"),
+    ],
+)
+def test_files_of_other_kinds_are_refused_by_name(name: str, message: str) -> None:
+    path = shared(f"tokenizers/{name}")[0]
+    with pytest.raises(msltx.FileError, match=message):
+        Tokenizer.load(path)
