@@ -15,7 +15,8 @@ struct Shape {
 };
 
 // The last two take several panels of columns, the last several blocks of rows.
-const Shape kShapes[] = {{1, 1, 1}, {3, 7, 65}, {70, 33, 130}, {257, 20, 1030}, {250, 3, 70001}};
+const Shape kShapes[] = {{1, 1, 1},       {3, 7, 65},     {70, 33, 130},
+                         {257, 20, 1030}, {40, 70, 2050}, {250, 3, 70001}};
 
 std::vector<int32_t> random_targets(const Shape& shape, int32_t ignored) {
   std::mt19937 bits(7);

@@ -1,10 +1,15 @@
-// The output projection and its cross entropy in one op: logits live in a tile of rows while it is
-// in cache, and as gradients in a block of rows until the weight gradient has read them. Faster
-// than separate ops by what writing and reading N x V logits costs; one exponential per logit.
+// The output projection and its cross entropy in one op: N x V logits never exist, only the
+// gradient of a block of rows' logits, until the weight gradient has read it. Faster than separate
+// ops by what writing and reading all logits costs, and with one exponential a logit.
 //
-// A block of rows is cut so that its gradients fit kBlockBytes. Its row tiles make logits, losses,
-// d_logits and d_hidden; then tiles of d_weight add their part. Blocks come one after the other and
-// losses are added up in row order, so the bits do not depend on the threads.
+// A block of rows is cut so that its gradients fit kBlockBytes. A wide vocabulary is cut into
+// panels of columns, and d_logits lie panel by panel: a tile of a panel is in cache while its
+// exponentials are taken, each by the tile's own maximum, and again while it is rescaled and
+// multiplied for d_hidden; and no product meets rows that lie 4 V bytes apart, which cost it 5 %.
+// Blocks come one after the other, panels are added in order and so are losses: the bits do not
+// depend on the threads.
+//
+// 2 workers of a Zen 4: 96 % of the matrix peak at V 1776, C 384, and 94 % at V 32000.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -27,6 +32,9 @@ constexpr int64_t kBlockBytes = int64_t{64} << 20;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // Columns of logits that the loss alone makes at a time: 128 rows of them are 512 KiB.
 constexpr int64_t kLossColumns = 1024;
+
+// A weight gradient has at least so many tasks where it is large enough.
+constexpr int64_t kLeastGradientTiles = 8;
 
 // Rows of a task: fewer cost up to 10 % of the products' speed, but keep more workers busy.
 int64_t tile_rows(int64_t rows) {
@@ -115,22 +123,48 @@ void linear_cross_entropy_forward(Stream& stream, const LinearCrossEntropyForwar
 
 // Loss and gradients ------------------------------------------------------------------------------
 
-struct HeadCut {
-  int64_t block, rows;  // rows of a block and of a tile
-  TileScratch scratch;
-  int64_t backward_form, losses, d_logits, bytes;  // shared, after the packed forward form
+// A vocabulary in panels of whole multiples of 64 columns.
+struct Panels {
+  int64_t V, count;
 
-  explicit HeadCut(const LinearCrossEntropyForwardBackward& op) : scratch(0, 0, 0) {
+  // Up to here a tile of 128 rows stays in a cache of 1 MiB whole.
+  static constexpr int64_t kOne = 2048;
+  // Beyond, narrower: the weight passes through the same cache.
+  static constexpr int64_t kMany = 1536;
+
+  explicit Panels(int64_t vocabulary) : V(vocabulary), count(V <= kOne ? 1 : divide_up(V, kMany)) {}
+  int64_t begin(int64_t p) const { return std::min(V, p * divide_up(V, kPanel) / count * kPanel); }
+  int64_t columns(int64_t p) const { return begin(p + 1) - begin(p); }
+};
+
+// Of a row's logits in one panel: the largest, the sum of exp(logit - largest), and then by what
+// those exponentials become gradients.
+struct RowPart {
+  double total;
+  float top, factor;
+};
+
+struct HeadCut {
+  Panels panels;
+  int64_t rows, block;  // rows of a tile and of a block
+  TileScratch scratch;
+  int64_t backward_form, losses, parts, d_logits, bytes;  // shared, after the packed forward form
+
+  explicit HeadCut(const LinearCrossEntropyForwardBackward& op)
+      : panels(op.weight.dim(0)), scratch(0, 0, 0) {
     const int64_t N = op.hidden.dim(0), C = op.hidden.dim(1), V = op.weight.dim(0);
     rows = tile_rows(N);
     block = std::max<int64_t>(1, kBlockBytes / (V * kFloat) / rows) * rows;
     block = round_up(even_tile(N, block), rows);
-    scratch = TileScratch(std::max(C, V), close_rows(op.hidden) ? 0 : rows * C,
-                          close_rows(op.d_hidden) ? 0 : rows * C);
+    const int64_t most = std::min(block, N);
+    scratch =
+        TileScratch(std::max(C, V), close_rows(op.hidden) ? 0 : rows * C,
+                    close_rows(op.d_hidden) && panels.count == 1 ? 0 : rows * round_up(C, kPanel));
     backward_form = packing_scratch(op.weight, Form::forward);
     losses = backward_form + packing_scratch(op.weight, Form::backward);
-    d_logits = losses + Arena::aligned(N * int64_t{sizeof(double)});
-    bytes = d_logits + std::min(block, N) * V * kFloat;
+    parts = losses + Arena::aligned(N * int64_t{sizeof(double)});
+    d_logits = parts + Arena::aligned(most * panels.count * int64_t{sizeof(RowPart)});
+    bytes = d_logits + most * V * kFloat;
   }
 };
 
@@ -140,67 +174,196 @@ ScratchNeed linear_cross_entropy_forward_backward_scratch(
   return {cut.scratch.bytes, cut.bytes};
 }
 
+// The op on one block of rows, [first, first + count).
+class HeadBlock {
+ public:
+  HeadBlock(const Stream& stream, const LinearCrossEntropyForwardBackward& op, const HeadCut& cut,
+            const float* forward, const float* backward, int64_t first)
+      : stream_(stream),
+        op_(op),
+        cut_(cut),
+        forward_(forward),
+        backward_(backward),
+        first_(first),
+        count_(std::min(cut.block, op.hidden.dim(0) - first)),
+        C_(op.hidden.dim(1)),
+        targets_(op.targets.data<int32_t>() + first),
+        losses_(reinterpret_cast<double*>(stream.shared_scratch() + cut.losses) + first),
+        parts_(reinterpret_cast<RowPart*>(stream.shared_scratch() + cut.parts)),
+        d_logits_(TileScratch::at(stream.shared_scratch(), cut.d_logits)) {}
+
+  int64_t tiles() const { return divide_up(count_, cut_.rows); }
+
+  // exp(logits - top) of a tile of rows in one panel.
+  void exponentials(int64_t panel, int64_t tile, int worker) const {
+    const int64_t row = tile * cut_.rows, rows = std::min(cut_.rows, count_ - row);
+    const int64_t v = cut_.panels.begin(panel), columns = cut_.panels.columns(panel);
+    float* logits = at(panel, row);
+    if (none_counts(row, rows)) {
+      std::fill_n(logits, rows * columns, 0.0f);
+      return;
+    }
+    std::byte* scratch = stream_.worker_scratch(worker);
+    const float* x =
+        hidden_rows(op_.hidden, first_ + row, rows, TileScratch::at(scratch, cut_.scratch.x));
+    const float* bias = op_.bias.defined() ? op_.bias.data() + v : nullptr;
+    run({.rows = rows, .inner = C_, .outer = columns, .bias = bias != nullptr}, logits, x,
+        forward_ + v / kPanel * panel_stride(C_), bias, scratch);
+    for (int64_t r = 0; r < rows; ++r, logits += columns) {
+      const int32_t target = targets_[row + r];
+      if (target == op_.ignore_index) {
+        std::fill_n(logits, columns, 0.0f);
+        continue;
+      }
+      if (target >= v && target < v + columns) losses_[row + r] = -double{logits[target - v]};
+      RowPart& part = parts_[(row + r) * cut_.panels.count + panel];
+      part.top = exponentials_row(logits, columns, &part.total);
+    }
+  }
+
+  // Losses, d_logits and d_hidden of a tile of rows whose exponentials are there.
+  void gradients(int64_t tile, int worker) const {
+    const int64_t row = tile * cut_.rows, rows = std::min(cut_.rows, count_ - row);
+    for (int64_t r = row; r < row + rows; ++r) finish_row(r);
+    float* d_hidden = op_.d_hidden.data() + (first_ + row) * op_.d_hidden.stride(0);
+    if (none_counts(row, rows)) {
+      for (int64_t r = 0; r < rows; ++r)
+        std::fill_n(d_hidden + r * op_.d_hidden.stride(0), C_, 0.0f);
+      return;
+    }
+    std::byte* scratch = stream_.worker_scratch(worker);
+    if (cut_.panels.count == 1) {
+      scale(0, row, rows);
+      const bool direct = close_rows(op_.d_hidden);
+      float* y = direct ? d_hidden : TileScratch::at(scratch, cut_.scratch.y);
+      run({.rows = rows, .inner = cut_.panels.V, .outer = C_}, y, at(0, row), backward_, nullptr,
+          scratch);
+      if (!direct) copy_rows(d_hidden, op_.d_hidden.stride(0), y, C_, rows, C_);
+      return;
+    }
+    // The rows of the packed weight that belong to a panel lie together in every 64 columns.
+    float* sums = TileScratch::at(scratch, cut_.scratch.y);
+    for (int64_t p = 0; p < cut_.panels.count; ++p) {
+      scale(p, row, rows);
+      for (int64_t c = 0; c < C_; c += kPanel) {
+        run({.rows = rows,
+             .inner = cut_.panels.columns(p),
+             .outer = std::min(kPanel, C_ - c),
+             .accumulate = p > 0},
+            sums + c * rows, at(p, row),
+            backward_ + c / kPanel * panel_stride(cut_.panels.V) + cut_.panels.begin(p) * kPanel,
+            nullptr, scratch);
+      }
+    }
+    for (int64_t c = 0; c < C_; c += kPanel) {
+      const int64_t columns = std::min(kPanel, C_ - c);
+      copy_rows(d_hidden + c, op_.d_hidden.stride(0), sums + c * rows, columns, rows, columns);
+    }
+  }
+
+  // What the block adds to a tile of d_weight, and to the tile's part of d_bias.
+  void weight_gradient(int64_t panel, const GradientCut::Tile& t) const {
+    const int64_t v = cut_.panels.begin(panel) + t.output, stride = op_.d_weight.stride(0);
+    const int64_t columns = cut_.panels.columns(panel);
+    const bool add = op_.accumulate || first_ > 0;
+    run_transposed(op_.d_weight.data() + v * stride + t.input, stride, at(panel, 0) + t.output,
+                   columns, op_.hidden.data() + first_ * op_.hidden.stride(0) + t.input,
+                   op_.hidden.stride(0), t.outputs, t.inputs, count_, add);
+    if (t.input > 0 || !op_.d_bias.defined()) return;
+    std::array<float, GradientCut::kMaxSide> sums;
+    column_sums(sums.data(), at(panel, 0) + t.output, count_, t.outputs, columns);
+    float* d_bias = op_.d_bias.data() + v;
+    for (int64_t i = 0; i < t.outputs; ++i) {
+      d_bias[i] = add ? d_bias[i] + sums[static_cast<size_t>(i)] : sums[static_cast<size_t>(i)];
+    }
+  }
+
+ private:
+  float* at(int64_t panel, int64_t row) const {
+    return d_logits_ + count_ * cut_.panels.begin(panel) + row * cut_.panels.columns(panel);
+  }
+  bool none_counts(int64_t row, int64_t rows) const {
+    return std::all_of(targets_ + row, targets_ + row + rows,
+                       [&](int32_t target) { return target == op_.ignore_index; });
+  }
+  void finish_row(int64_t r) const {
+    if (targets_[r] == op_.ignore_index) {
+      losses_[r] = 0;
+      return;
+    }
+    RowPart* parts = parts_ + r * cut_.panels.count;
+    float top = parts[0].top;
+    for (int64_t p = 1; p < cut_.panels.count; ++p) top = std::max(top, parts[p].top);
+    double total = 0;
+    for (int64_t p = 0; p < cut_.panels.count; ++p) {
+      total += parts[p].total * std::exp(double{parts[p].top} - double{top});
+    }
+    losses_[r] += double{top} + std::log(total);
+    for (int64_t p = 0; p < cut_.panels.count; ++p) {
+      parts[p].factor = static_cast<float>(double{op_.scale} / total *
+                                           std::exp(double{parts[p].top} - double{top}));
+    }
+  }
+  void scale(int64_t panel, int64_t row, int64_t rows) const {
+    const int64_t v = cut_.panels.begin(panel), columns = cut_.panels.columns(panel);
+    for (int64_t r = row; r < row + rows; ++r) {
+      const int32_t target = targets_[r];
+      if (target == op_.ignore_index) continue;
+      float* d = at(panel, r);
+      scale_row(d, columns, parts_[r * cut_.panels.count + panel].factor);
+      if (target >= v && target < v + columns) d[target - v] -= op_.scale;
+    }
+  }
+
+  const Stream& stream_;
+  const LinearCrossEntropyForwardBackward& op_;
+  const HeadCut& cut_;
+  const float *forward_, *backward_;
+  int64_t first_, count_, C_;
+  const int32_t* targets_;
+  double* losses_;
+  RowPart* parts_;
+  float* d_logits_;
+};
+
 void linear_cross_entropy_forward_backward(Stream& stream,
                                            const LinearCrossEntropyForwardBackward& op) {
-  const int64_t N = op.hidden.dim(0), C = op.hidden.dim(1), V = op.weight.dim(0);
+  const int64_t N = op.hidden.dim(0), C = op.hidden.dim(1);
   const HeadCut cut(op);
   std::byte* shared = stream.shared_scratch();
   const float* forward = packed(stream, op.weight, Form::forward, shared);
   const float* backward = packed(stream, op.weight, Form::backward, shared + cut.backward_form);
-  const float* bias = op.bias.defined() ? op.bias.data() : nullptr;
-  const auto* targets = op.targets.data<int32_t>();
-  auto* losses = reinterpret_cast<double*>(shared + cut.losses);
-  auto* d_logits = TileScratch::at(shared, cut.d_logits);
-  const GradientCut gradient(V, C);
-
-  // Rows [row, row + rows), of a block that begins at `first`.
-  const auto row_tile = [&](int64_t first, int64_t row, int64_t rows, std::byte* scratch) {
-    float* logits = d_logits + (row - first) * V;
-    const float* x = hidden_rows(op.hidden, row, rows, TileScratch::at(scratch, cut.scratch.x));
-    run({.rows = rows, .inner = C, .outer = V, .bias = bias != nullptr}, logits, x, forward, bias,
-        scratch);
-    for (int64_t r = 0; r < rows; ++r) {
-      const int32_t target = targets[row + r];
-      if (target == op.ignore_index) {
-        losses[row + r] = 0;
-        std::fill_n(logits + r * V, V, 0.0f);
-      } else {
-        losses[row + r] = cross_entropy_row(logits + r * V, V, target, op.scale);
-      }
-    }
-    float* d_hidden = op.d_hidden.data() + row * op.d_hidden.stride(0);
-    const bool direct = close_rows(op.d_hidden);
-    float* y = direct ? d_hidden : TileScratch::at(scratch, cut.scratch.y);
-    run({.rows = rows, .inner = V, .outer = C}, y, logits, backward, nullptr, scratch);
-    if (!direct) copy_rows(d_hidden, op.d_hidden.stride(0), y, C, rows, C);
+  const Panels& panels = cut.panels;
+  const auto gradient = [&](int64_t p) {
+    return GradientCut(panels.columns(p), C, divide_up(kLeastGradientTiles, panels.count));
   };
-  const auto gradient_tile = [&](int64_t first, int64_t rows, int64_t task) {
-    const int64_t v = task / gradient.across * gradient.outputs;
-    const int64_t c = task % gradient.across * gradient.inputs;
-    const int64_t outputs = std::min(gradient.outputs, V - v);
-    const bool add = op.accumulate || first > 0;
-    run_transposed(op.d_weight.data() + v * op.d_weight.stride(0) + c, op.d_weight.stride(0),
-                   d_logits + v, V, op.hidden.data() + first * op.hidden.stride(0) + c,
-                   op.hidden.stride(0), outputs, std::min(gradient.inputs, C - c), rows, add);
-    if (c > 0 || !op.d_bias.defined()) return;
-    std::array<float, 384> sums;  // the tallest tile of a GradientCut
-    column_sums(sums.data(), d_logits + v, rows, outputs, V);
-    float* d_bias = op.d_bias.data() + v;
-    for (int64_t i = 0; i < outputs; ++i) {
-      d_bias[i] = add ? d_bias[i] + sums[static_cast<size_t>(i)] : sums[static_cast<size_t>(i)];
-    }
-  };
-
-  for (int64_t first = 0; first == 0 || first < N; first += cut.block) {
-    const int64_t rows = std::min(cut.block, N - first);
-    stream.parallel_for(divide_up(rows, cut.rows), [&](int64_t task, int worker) {
-      const int64_t row = first + task * cut.rows;
-      row_tile(first, row, std::min(cut.rows, first + rows - row), stream.worker_scratch(worker));
-    });
-    stream.parallel_for(gradient.tiles,
-                        [&](int64_t task, int) { gradient_tile(first, rows, task); });
+  // Panels differ in width by 64 columns at most; each is given the tiles of the widest.
+  int64_t tiles_each = 0;
+  for (int64_t p = 0; p < panels.count; ++p) {
+    tiles_each = std::max(tiles_each, gradient(p).tiles());
   }
-  op.loss.data()[0] = sum_in_order(losses, N, op.scale);
+  for (int64_t first = 0; first == 0 || first < N; first += cut.block) {
+    const HeadBlock block(stream, op, cut, forward, backward, first);
+    if (panels.count == 1) {  // all of a tile in one task, while it is in cache
+      stream.parallel_for(block.tiles(), [&](int64_t tile, int worker) {
+        block.exponentials(0, tile, worker);
+        block.gradients(tile, worker);
+      });
+    } else {  // panel by panel, so that workers share the weight's part in cache
+      stream.parallel_for(panels.count * block.tiles(), [&](int64_t task, int worker) {
+        block.exponentials(task / block.tiles(), task % block.tiles(), worker);
+      });
+      stream.parallel_for(block.tiles(),
+                          [&](int64_t tile, int worker) { block.gradients(tile, worker); });
+    }
+    stream.parallel_for(panels.count * tiles_each, [&](int64_t task, int) {
+      const GradientCut tiles = gradient(task / tiles_each);
+      if (task % tiles_each < tiles.tiles()) {
+        block.weight_gradient(task / tiles_each, tiles.tile(task % tiles_each));
+      }
+    });
+  }
+  op.loss.data()[0] = sum_in_order(reinterpret_cast<double*>(shared + cut.losses), N, op.scale);
 }
 
 }  // namespace

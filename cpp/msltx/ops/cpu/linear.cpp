@@ -216,8 +216,8 @@ void linear_backward_weights(Stream& stream, const LinearBackwardWeights& op) {
   if (O == 0) return;
   const GradientCut cut(O, std::max<int64_t>(C, 1));
   const bool bias = op.d_bias.defined();
-  stream.parallel_for(cut.tiles + bias, [&](int64_t task, int) {
-    if (task == cut.tiles) {
+  stream.parallel_for(cut.tiles() + bias, [&](int64_t task, int) {
+    if (task == cut.tiles()) {
       for (int64_t o = 0; o < O; ++o) {
         double sum = op.accumulate ? double{op.d_bias.data()[o]} : 0.0;
         for (int64_t p = 0; p < op.d_bias_partials.dim(0); ++p) {
@@ -227,10 +227,10 @@ void linear_backward_weights(Stream& stream, const LinearBackwardWeights& op) {
       }
       return;
     }
-    const int64_t o = task / cut.across * cut.outputs, c = task % cut.across * cut.inputs;
-    run_transposed(op.d_weight.data() + o * op.d_weight.stride(0) + c, op.d_weight.stride(0),
-                   op.d_pre.data() + o, op.d_pre.stride(0), op.x.data() + c, op.x.stride(0),
-                   std::min(cut.outputs, O - o), std::min(cut.inputs, C - c), N, op.accumulate);
+    const auto t = cut.tile(task);
+    run_transposed(op.d_weight.data() + t.output * op.d_weight.stride(0) + t.input,
+                   op.d_weight.stride(0), op.d_pre.data() + t.output, op.d_pre.stride(0),
+                   op.x.data() + t.input, op.x.stride(0), t.outputs, t.inputs, N, op.accumulate);
   });
 }
 

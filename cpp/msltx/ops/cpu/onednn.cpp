@@ -14,8 +14,9 @@ namespace {
 
 using dnnl::memory;
 
-// A primitive's own scratch was 640 bytes for every shape tried; checked where one is made.
-constexpr int64_t kPrimitiveScratch = 4096;
+// A primitive's own scratch was 640 bytes for every shape tried; one that accumulates over more than
+// 512 inner elements adds up rows x 64 sums there, of at most 256 rows. Checked where one is made.
+constexpr int64_t kPrimitiveScratch = int64_t{68} << 10;
 // oneDNN's sgemm takes rows by the 6 or 8 and gives other bits to what is left over: rows beyond a
 // multiple of 24 are padded to one.
 constexpr int64_t kGemmRows = 24;
@@ -55,6 +56,11 @@ dnnl::matmul::primitive_desc describe(const Product& p) {
   const auto x = plain(p.rows, p.inner), y = plain(p.rows, p.outer);
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (p.accumulate) {
+    dnnl::post_ops add;
+    add.append_sum();
+    attributes.set_post_ops(add);
+  }
   const auto desc = p.bias ? dnnl::matmul::desc(x, weights, plain(1, p.outer), y)
                            : dnnl::matmul::desc(x, weights, y);
   return {desc, attributes, engine()};
@@ -109,7 +115,7 @@ class Primitive {
 struct HashProduct {
   size_t operator()(const Product& p) const {
     uint64_t h = static_cast<uint64_t>(p.rows);
-    for (const int64_t v : {p.inner, p.outer, int64_t{p.bias}}) {
+    for (const int64_t v : {p.inner, p.outer, int64_t{p.bias} + 2 * int64_t{p.accumulate}}) {
       h = (h ^ static_cast<uint64_t>(v)) * 0x9E3779B97F4A7C15u;
       h ^= h >> 32;
     }
@@ -140,18 +146,19 @@ void check(dnnl_status_t status) {
 }
 
 // Panel by panel through sgemm; rows a multiple of kGemmRows.
-void run_panels(int64_t rows, int64_t inner, int64_t outer, float* y, const float* x,
-                const float* packed) {
+void run_panels(int64_t rows, int64_t inner, int64_t outer, bool accumulate, float* y,
+                const float* x, const float* packed) {
   for (int64_t c = 0; c < outer; c += kPanel) {
     check(dnnl_sgemm('N', 'N', rows, std::min(kPanel, outer - c), inner, 1, x, inner,
-                     packed + c / kPanel * panel_stride(inner), kPanel, 0, y + c, outer));
+                     packed + c / kPanel * panel_stride(inner), kPanel, accumulate ? 1.0f : 0.0f,
+                     y + c, outer));
   }
 }
 
 void run_plain(const Product& p, float* y, const float* x, const float* packed, const float* bias,
                std::byte* scratch) {
   const int64_t whole = p.rows / kGemmRows * kGemmRows, left = p.rows - whole;
-  if (whole > 0) run_panels(whole, p.inner, p.outer, y, x, packed);
+  if (whole > 0) run_panels(whole, p.inner, p.outer, p.accumulate, y, x, packed);
   if (left > 0) {
     auto* padded = reinterpret_cast<float*>(scratch);
     float* result = padded + kGemmRows * p.inner;
@@ -159,10 +166,15 @@ void run_plain(const Product& p, float* y, const float* x, const float* packed, 
     std::fill(padded + left * p.inner, result, 0.0f);
     for (int64_t c = 0; c < p.outer; c += kPanel) {
       const int64_t columns = std::min(kPanel, p.outer - c);
-      run_panels(kGemmRows, p.inner, columns, result, padded,
+      float* to = y + whole * p.outer + c;
+      std::fill_n(result, kGemmRows * columns, 0.0f);
+      for (int64_t r = 0; p.accumulate && r < left; ++r) {
+        std::copy_n(to + r * p.outer, columns, result + r * columns);
+      }
+      run_panels(kGemmRows, p.inner, columns, p.accumulate, result, padded,
                  packed + c / kPanel * panel_stride(p.inner));
       for (int64_t r = 0; r < left; ++r) {
-        std::copy_n(result + r * columns, columns, y + (whole + r) * p.outer + c);
+        std::copy_n(result + r * columns, columns, to + r * p.outer);
       }
     }
   }

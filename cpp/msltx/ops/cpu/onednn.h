@@ -30,10 +30,12 @@ constexpr int64_t packed_size(int64_t inner, int64_t outer) {  // in elements
   return panels(outer) * panel_stride(inner);
 }
 
-// y (rows, outer) = x (rows, inner) * w (inner, outer) [+ bias (outer)]; rows lie close together.
+// y (rows, outer) = x (rows, inner) * w (inner, outer) [+ bias (outer)] [+ y]; rows lie close
+// together.
 struct Product {
   int64_t rows, inner, outer;
   bool bias = false;
+  bool accumulate = false;
   bool operator==(const Product&) const = default;
 };
 

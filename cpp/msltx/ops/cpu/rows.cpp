@@ -4,6 +4,7 @@
 // gradient 0.3, column sums 0.05.
 #include "msltx/ops/cpu/rows.h"
 
+#include <algorithm>
 #include <cmath>
 
 #undef HWY_TARGET_INCLUDE
@@ -126,6 +127,21 @@ double cross_entropy_row(float* logits, int64_t V, int32_t target, float scale) 
   return double{top} - double{chosen} + std::log(total);
 }
 
+float exponentials_row(float* x, int64_t n, double* total) {
+  const float top = largest(n, x);
+  if (top == -kInfinity) {
+    std::fill_n(x, n, 0.0f);
+    *total = 0;
+  } else {
+    *total = exp_and_sum(x, x, n, top);
+  }
+  return top;
+}
+
+void scale_row(float* x, int64_t n, float factor) {
+  map(n, x, [&](VF v) { return hn::Mul(v, set(factor)); }, x);
+}
+
 }  // namespace msltx::ops::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -137,6 +153,8 @@ HWY_EXPORT(activation_backward_rows);
 HWY_EXPORT(column_sums);
 HWY_EXPORT(log_sum_exp);
 HWY_EXPORT(cross_entropy_row);
+HWY_EXPORT(exponentials_row);
+HWY_EXPORT(scale_row);
 
 void bias_activation_rows(float* out, float* pre, const float* bias, int64_t rows, int64_t cols,
                           int64_t out_stride, int64_t pre_stride, Activation activation) {
@@ -160,6 +178,12 @@ double log_sum_exp(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(log_
 double cross_entropy_row(float* logits, int64_t V, int32_t target, float scale) {
   return HWY_DYNAMIC_DISPATCH(cross_entropy_row)(logits, V, target, scale);
 }
+
+float exponentials_row(float* x, int64_t n, double* total) {
+  return HWY_DYNAMIC_DISPATCH(exponentials_row)(x, n, total);
+}
+
+void scale_row(float* x, int64_t n, float factor) { HWY_DYNAMIC_DISPATCH(scale_row)(x, n, factor); }
 
 }  // namespace msltx::ops::cpu
 #endif

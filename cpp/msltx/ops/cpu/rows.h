@@ -29,6 +29,11 @@ double log_sum_exp(const float* x, int64_t n);
 // entropy, unscaled: log_sum_exp(logits) - logits[target].
 double cross_entropy_row(float* logits, int64_t V, int32_t target, float scale);
 
+// The same for a part of a row: x = exp(x - top), top its largest element, which is returned, and
+// *total = the sum. Once those of all parts are known, scale_row(x, n, factor): x = factor x.
+float exponentials_row(float* x, int64_t n, double* total);
+void scale_row(float* x, int64_t n, float factor);
+
 // What one AdamW step multiplies by: param -= decay param + step m / (sqrt(v) root + eps).
 struct AdamwFactors {
   float grad_scale, beta1, beta2, rest1, rest2, step, root, eps, decay;

@@ -47,24 +47,41 @@ struct TileScratch {
 };
 
 // A weight gradient (O, C) in tiles, each summed over all rows by one task.
-struct GradientCut {
-  int64_t outputs, inputs;  // of a tile
-  int64_t across;           // tiles beside each other
-  int64_t tiles;
-
-  // From tiles of 384 x 384, which reread their operands least, to smaller ones where those would
-  // leave workers without work. Each was within 2 % of the others on one core.
-  GradientCut(int64_t O, int64_t C) {
-    constexpr int64_t kTiles[][2] = {{384, 384}, {192, 384}, {192, 192}, {96, 192}, {64, 192}};
-    constexpr int64_t kManyTiles = 12;
-    for (const auto& [o, c] : kTiles) {
-      outputs = even_tile(O, o);
-      inputs = even_tile(C, c);
-      across = divide_up(C, inputs);
-      tiles = divide_up(O, outputs) * across;
-      if (tiles >= kManyTiles) return;
+class GradientCut {
+ public:
+  // At most 384 x 384, and at least 8 tiles where that leaves them 64 outputs: on one core every
+  // such tile is within 3 % of the others, wide ones (in C) before tall ones. Their number is a
+  // multiple of 4 where it can be, to go evenly over workers.
+  GradientCut(int64_t O, int64_t C, int64_t at_least = 8) : O_(O), C_(C) {
+    inputs_ = even_tile(C, kMaxSide);
+    across_ = divide_up(C, inputs_);
+    const int64_t most = std::max(divide_up(O, kMaxSide), O / 64);
+    for (int64_t parts = divide_up(O, kMaxSide); parts <= most; ++parts) {
+      if (parts_ > 0 && evenness(parts) < evenness(parts_)) continue;
+      parts_ = parts;
+      if (parts * across_ >= at_least && evenness(parts) == 4) break;
     }
   }
+
+  struct Tile {
+    int64_t output, outputs, input, inputs;
+  };
+  static constexpr int64_t kMaxSide = 384;
+  int64_t tiles() const { return parts_ * across_; }
+  Tile tile(int64_t i) const {
+    const int64_t output = edge(i / across_), input = i % across_ * inputs_;
+    return {output, edge(i / across_ + 1) - output, input, std::min(inputs_, C_ - input)};
+  }
+
+ private:
+  int64_t evenness(int64_t parts) const {
+    const int64_t tiles = parts * across_;
+    return tiles % 4 == 0 ? 4 : tiles % 2 == 0 ? 2 : 1;
+  }
+  // Where a part begins: parts differ by at most 16 outputs.
+  int64_t edge(int64_t part) const { return std::min(O_, part * divide_up(O_, 16) / parts_ * 16); }
+
+  int64_t O_, C_, inputs_, across_, parts_ = 0;
 };
 
 }  // namespace msltx::ops::cpu

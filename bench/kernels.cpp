@@ -1,0 +1,380 @@
+// Times of the kernels at the shapes of the measured models, beside what the machine can do at
+// best: its matrix peak for products, its read bandwidth for the rest, both measured at the start
+// and again at the end. MSLTX_NUM_THREADS and MSLTX_BACKEND choose how they run.
+//
+//   bench_kernels --benchmark_filter='linear.*/11m' --benchmark_repetitions=5
+#include <benchmark/benchmark.h>
+
+#include <cstdio>
+#include <deque>
+#include <functional>
+#include <random>
+#include <string>
+
+#include "msltx/base/arena.h"
+#include "msltx/ops/backend.h"
+#include "msltx/ops/bandwidth.h"
+#include "msltx/ops/ops.h"
+#include "msltx/ops/weight.h"
+
+namespace {
+
+using namespace msltx;
+using namespace msltx::ops;
+
+struct Machine {
+  double matrix_peak = 0;  // FLOP/s
+  double bandwidth = 0;    // bytes/s
+
+  static Machine measured() {
+    Executor& executor = Executor::global();
+    return {default_backend().matrix_peak(executor, DType::float32), read_bandwidth(executor)};
+  }
+  void print(const char* when) const {
+    std::printf("%s: matrix peak %.1f GFLOP/s, read bandwidth %.1f GB/s, %d threads, backend %s\n",
+                when, matrix_peak * 1e-9, bandwidth * 1e-9, Executor::global().threads(),
+                std::string(default_backend().name()).c_str());
+  }
+};
+Machine machine;
+
+// A model's shape and the batch it is trained with.
+struct Model {
+  const char* name;
+  int64_t C, layers, heads, V, T, B;
+  int64_t rows() const { return B * T; }
+  int64_t head_size() const { return C / heads; }
+  int64_t parameters() const { return layers * (12 * C + 13) * C + (V + T + 2) * C; }
+};
+constexpr Model kModels[] = {{"1m", 128, 4, 4, 1776, 64, 16},
+                             {"4m", 256, 4, 8, 1776, 128, 16},
+                             {"11m", 384, 6, 6, 1776, 256, 16},
+                             {"25m", 384, 8, 6, 32000, 256, 8},
+                             {"124m", 768, 12, 12, 50257, 256, 4}};
+
+// Tensors of one benchmark, filled with normal numbers, and the weights among them.
+class Memory {
+ public:
+  Tensor tensor(std::initializer_list<int64_t> shape) {
+    Tensor t = make(DType::float32, shape);
+    std::normal_distribution<float> normal;
+    for (int64_t i = 0; i < t.size(); ++i) {
+      // A few thousand different numbers, drawn once: drawing millions would take longer than
+      // the kernels.
+      if (i < 4096) {
+        t.data()[i] = normal(bits_);
+      } else {
+        t.data()[i] = t.data()[i - 4096];
+      }
+    }
+    return t;
+  }
+  Tensor ids(int64_t count, int64_t below) {
+    Tensor t = make(DType::int32, {count});
+    for (int64_t i = 0; i < count; ++i) {
+      t.data<int32_t>()[i] = static_cast<int32_t>(bits_() % static_cast<uint64_t>(below));
+    }
+    return t;
+  }
+  Tensor weight(int64_t out, int64_t in) {
+    Tensor t = tensor({out, in});
+    t.weight = &weights_.emplace_back();
+    return t;
+  }
+  Tensor scalar(float value) {
+    Tensor t = make(DType::float32, {1});
+    t.data()[0] = value;
+    return t;
+  }
+  const std::deque<Weight>& weights() const { return weights_; }
+
+ private:
+  Tensor make(DType dtype, std::initializer_list<int64_t> shape) {
+    const int64_t bytes = Tensor::host(nullptr, dtype, shape).bytes();
+    return arenas_.emplace_back(bytes).allocate(dtype, shape);
+  }
+  std::deque<Arena> arenas_;
+  std::deque<Weight> weights_;
+  std::mt19937_64 bits_{1};
+};
+
+// Prepares the weight of an op that has one.
+template <class Op>
+void prepare(Stream& stream, const Op& op) {
+  if constexpr (requires { op.weight; }) {
+    if (op.weight.weight) {
+      stream.backend().prepare_weight(stream, op.weight, {.forward = true, .backward = true});
+    }
+  }
+}
+
+template <class Op>
+void time_op(benchmark::State& state, const std::function<Op(Memory&)>& make) {
+  const OpInfo& info = op_info(kIndexOf<Op>);
+  const Backend& backend = default_backend();
+  if (!backend.supports(info, DType::float32)) {
+    state.SkipWithError("the backend has no kernel of its own");
+    return;
+  }
+  Memory memory;
+  const Op op = make(memory);
+  Executor& executor = Executor::global();
+  Scratch scratch(executor.threads());
+  executor.run([&] {
+    Stream stream(backend, executor, scratch);
+    prepare(stream, op);
+    stream.encode(op);
+    for (auto _ : state) stream.encode(op);
+  });
+  const double calls = static_cast<double>(state.iterations());
+  const auto rate = [&](const char* name, double amount) {
+    state.counters[name] = {amount * calls, benchmark::Counter::kIsRate};
+  };
+  rate("GFLOP/s", op.flops() * 1e-9);
+  rate("GB/s", info.bytes(&op) * 1e-9);
+  if (machine.matrix_peak > 0) rate("of_peak", op.flops() / machine.matrix_peak);
+  rate("of_bandwidth", info.bytes(&op) / machine.bandwidth);
+}
+
+template <class Make>
+void add(const std::string& what, Make make) {
+  using Op = std::invoke_result_t<Make, Memory&>;
+  const std::string name = std::string(Op::name) + "/" + what;
+  const std::function<Op(Memory&)> maker = make;
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [maker](benchmark::State& s) { time_op<Op>(s, maker); })
+      ->UseRealTime()
+      ->Unit(benchmark::kMicrosecond);
+}
+
+void add_linear(const Model& model, const char* layer, int64_t N, int64_t C, int64_t O,
+                Activation activation, bool training) {
+  const std::string what = std::string(model.name) + "/" + layer;
+  add(what, [=](Memory& m) {
+    return LinearForward{
+        .out = m.tensor({N, O}),
+        .pre = activation != Activation::none && training ? m.tensor({N, O}) : Tensor{},
+        .x = m.tensor({N, C}),
+        .weight = m.weight(O, C),
+        .bias = m.tensor({O}),
+        .activation = activation};
+  });
+  if (!training) return;
+  const int64_t chunk = 256;
+  add(what, [=](Memory& m) {
+    const bool active = activation != Activation::none;
+    return LinearBackwardData{.d_x = m.tensor({N, C}),
+                              .d_pre = active ? m.tensor({N, O}) : Tensor{},
+                              .d_bias_partials = m.tensor({(N + chunk - 1) / chunk, O}),
+                              .d_out = m.tensor({N, O}),
+                              .weight = m.weight(O, C),
+                              .pre = active ? m.tensor({N, O}) : Tensor{},
+                              .activation = activation,
+                              .partial_rows = chunk};
+  });
+  add(what, [=](Memory& m) {
+    return LinearBackwardWeights{.d_weight = m.tensor({O, C}),
+                                 .d_bias = m.tensor({O}),
+                                 .x = m.tensor({N, C}),
+                                 .d_pre = m.tensor({N, O}),
+                                 .d_bias_partials = m.tensor({(N + chunk - 1) / chunk, O})};
+  });
+}
+
+void add_products(const Model& model) {
+  const int64_t N = model.rows(), C = model.C, V = model.V;
+  add_linear(model, "qkv", N, C, 3 * C, Activation::none, true);
+  add_linear(model, "attention_out", N, C, C, Activation::none, true);
+  add_linear(model, "ff_in", N, C, 4 * C, Activation::gelu_tanh, true);
+  add_linear(model, "ff_out", N, 4 * C, C, Activation::none, true);
+  for (const int64_t rows : {1, 8}) {
+    const std::string row_count = std::to_string(rows) + "_rows";
+    add_linear(model, ("qkv_" + row_count).c_str(), rows, C, 3 * C, Activation::none, false);
+    add_linear(model, ("head_" + row_count).c_str(), rows, C, V, Activation::none, false);
+  }
+  add(model.name, [=](Memory& m) {
+    return LinearCrossEntropyForward{.loss = m.tensor({1}),
+                                     .hidden = m.tensor({N, C}),
+                                     .weight = m.weight(V, C),
+                                     .targets = m.ids(N, V),
+                                     .scale = 1 / static_cast<float>(N)};
+  });
+  add(model.name, [=](Memory& m) {
+    return LinearCrossEntropyForwardBackward{.loss = m.tensor({1}),
+                                             .d_hidden = m.tensor({N, C}),
+                                             .d_weight = m.tensor({V, C}),
+                                             .hidden = m.tensor({N, C}),
+                                             .weight = m.weight(V, C),
+                                             .targets = m.ids(N, V),
+                                             .scale = 1 / static_cast<float>(N)};
+  });
+}
+
+void add_attention(const Model& model) {
+  const int64_t B = model.B, T = model.T, nh = model.heads, hs = model.head_size(), C = model.C;
+  // q, k and v as views of the rows of a fused product.
+  const auto heads = [=](Memory& m) {
+    const Tensor qkv = m.tensor({B, T, 3 * C});
+    const auto part = [&](int64_t i) {
+      Tensor t = qkv.slice(2, i * C, C);
+      t.rank = 4;
+      t.shape = {B, nh, T, hs};
+      t.strides = {T * 3 * C, hs, 3 * C, 1};
+      return t;
+    };
+    return std::array{part(0), part(1), part(2)};
+  };
+  const auto mixed = [=](Memory& m) { return m.tensor({B, T, nh, hs}).swap_axes(1, 2); };
+  add(model.name, [=](Memory& m) {
+    const auto [q, k, v] = heads(m);
+    return FlashAttentionForward{
+        .out = mixed(m), .lse = m.tensor({B, nh, T}), .q = q, .k = k, .v = v};
+  });
+  add(model.name, [=](Memory& m) {
+    const auto [q, k, v] = heads(m);
+    const auto [d_q, d_k, d_v] = heads(m);
+    return FlashAttentionBackward{.d_q = d_q,
+                                  .d_k = d_k,
+                                  .d_v = d_v,
+                                  .d_out = mixed(m),
+                                  .out = mixed(m),
+                                  .lse = m.tensor({B, nh, T}),
+                                  .q = q,
+                                  .k = k,
+                                  .v = v};
+  });
+  add(model.name, [=](Memory& m) {  // one new token of one sequence, against a full cache
+    const Tensor lengths = m.ids(1, 1);
+    lengths.data<int32_t>()[0] = static_cast<int32_t>(T);
+    return AttentionInference{.out = m.tensor({1, nh, 1, hs}),
+                              .q = m.tensor({1, nh, 1, hs}),
+                              .k_cache = m.tensor({1, nh, T, hs}),
+                              .v_cache = m.tensor({1, nh, T, hs}),
+                              .lengths = lengths};
+  });
+}
+
+void add_row_ops(const Model& model) {
+  const int64_t N = model.rows(), C = model.C, V = model.V, B = model.B, T = model.T, F = 4 * C;
+  const int64_t chunk = 256, P = (N + chunk - 1) / chunk;
+  add(model.name, [=](Memory& m) {
+    return EmbeddingForward{
+        .out = m.tensor({N, C}), .tokens = m.ids(N, V), .weight = m.tensor({V, C})};
+  });
+  add(model.name, [=](Memory& m) {
+    return EmbeddingBackward{.d_weight = m.tensor({V, C}),
+                             .tokens = m.ids(N, V),
+                             .d_out = m.tensor({N, C}),
+                             .vocab_size = V,
+                             .accumulate = true};
+  });
+  add(model.name, [=](Memory& m) {
+    return PositionalEmbeddingAddForward{
+        .out = m.tensor({B, T, C}), .x = m.tensor({B, T, C}), .positions = m.tensor({T, C})};
+  });
+  add(model.name, [=](Memory& m) {
+    return LayernormForward{.out = m.tensor({N, C}),
+                            .mean = m.tensor({N}),
+                            .rstd = m.tensor({N}),
+                            .x = m.tensor({N, C}),
+                            .gamma = m.tensor({C}),
+                            .beta = m.tensor({C})};
+  });
+  add(model.name, [=](Memory& m) {
+    return LayernormBackwardData{.d_x = m.tensor({N, C}),
+                                 .d_gamma_partials = m.tensor({P, C}),
+                                 .d_beta_partials = m.tensor({P, C}),
+                                 .d_out = m.tensor({N, C}),
+                                 .x = m.tensor({N, C}),
+                                 .gamma = m.tensor({C}),
+                                 .mean = m.tensor({N}),
+                                 .rstd = m.tensor({N}),
+                                 .partial_rows = chunk};
+  });
+  add(model.name, [=](Memory& m) {
+    return ResidualLayernormForward{.out = m.tensor({N, C}),
+                                    .sum = m.tensor({N, C}),
+                                    .mean = m.tensor({N}),
+                                    .rstd = m.tensor({N}),
+                                    .x = m.tensor({N, C}),
+                                    .residual = m.tensor({N, C}),
+                                    .gamma = m.tensor({C}),
+                                    .beta = m.tensor({C})};
+  });
+  add(model.name, [=](Memory& m) {
+    return ResidualAddForward{
+        .out = m.tensor({N, C}), .x = m.tensor({N, C}), .residual = m.tensor({N, C})};
+  });
+  add(model.name,
+      [=](Memory& m) { return GeluForward{.out = m.tensor({N, F}), .x = m.tensor({N, F})}; });
+  add(model.name, [=](Memory& m) {
+    return GeluBackward{.d_x = m.tensor({N, F}), .d_out = m.tensor({N, F}), .x = m.tensor({N, F})};
+  });
+  add(model.name,
+      [=](Memory& m) { return SoftmaxForward{.out = m.tensor({N, T}), .x = m.tensor({N, T})}; });
+  add(model.name, [=](Memory& m) {
+    const int64_t rows = std::min<int64_t>(N, 512);
+    return SoftmaxCrossEntropyForward{.loss = m.tensor({1}),
+                                      .lse = m.tensor({rows}),
+                                      .logits = m.tensor({rows, V}),
+                                      .targets = m.ids(rows, V)};
+  });
+  add(model.name, [=](Memory& m) {
+    const int64_t rows = std::min<int64_t>(N, 512);
+    return SoftmaxCrossEntropyBackward{.d_logits = m.tensor({rows, V}),
+                                       .logits = m.tensor({rows, V}),
+                                       .targets = m.ids(rows, V),
+                                       .lse = m.tensor({rows})};
+  });
+}
+
+void add_sampling(const Model& model) {
+  const int64_t V = model.V;
+  add(model.name, [=](Memory& m) {
+    return TemperatureScale{
+        .out = m.tensor({1, V}), .logits = m.tensor({1, V}), .temperature = 0.7f};
+  });
+  add(model.name, [=](Memory& m) {
+    return TopkMask{.out = m.tensor({1, V}), .logits = m.tensor({1, V}), .k = 40};
+  });
+  add(model.name, [=](Memory& m) {
+    return ToppMask{.out = m.tensor({1, V}), .logits = m.tensor({1, V}), .p = 0.9f};
+  });
+  add(model.name,
+      [=](Memory& m) { return ArgmaxSample{.tokens = m.ids(1, 1), .logits = m.tensor({1, V})}; });
+  add(model.name, [=](Memory& m) {
+    return CategoricalSample{.tokens = m.ids(1, 1), .logits = m.tensor({1, V})};
+  });
+}
+
+void add_optimizer(const Model& model) {
+  const int64_t n = model.parameters();
+  add(model.name, [=](Memory& m) {
+    return Adamw{.param = m.tensor({n}),
+                 .m = m.tensor({n}),
+                 .v = m.tensor({n}),
+                 .grad = m.tensor({n}),
+                 .grad_scale = m.scalar(1),
+                 .skip = m.scalar(0)};
+  });
+  add(model.name, [=](Memory& m) { return GlobalNorm{.norm = m.scalar(0), .x = m.tensor({n})}; });
+  add(model.name, [=](Memory& m) { return Zero{.out = m.tensor({n})}; });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  for (const Model& model : kModels) add_products(model);
+  for (const Model& model : kModels) add_attention(model);
+  for (const Model& model : kModels) add_row_ops(model);
+  for (const Model& model : kModels) add_sampling(model);
+  for (const Model& model : kModels) add_optimizer(model);
+
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  machine = Machine::measured();
+  machine.print("before");
+  benchmark::RunSpecifiedBenchmarks();
+  Machine::measured().print("after");
+  return 0;
+}
