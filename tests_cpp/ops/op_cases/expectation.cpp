@@ -260,11 +260,11 @@ void attention_backward(const Problem& p, const Outputs& out) {
   const Values& d_out = p["d_out"];
   Expectation &d_q = out["d_q"], &d_k = out["d_k"], &d_v = out["d_v"];
   a.for_each_query(
-      [&](int64_t i, int64_t first, const std::vector<double>& weights, double, double lse) {
+      [&](int64_t i, int64_t first, const std::vector<double>& weights, double, double) {
         const double delta = a.product(d_out, i, p["forward_out"], i, true);
         for (size_t s = 0; s < weights.size(); ++s) {
           const int64_t row = first + static_cast<int64_t>(s);
-          const double w = weights[s] * (1 + std::abs(lse));
+          const double w = weights[s];
           const double ds = a.scale * w * (a.product(d_out, i, a.v, row, true) + delta);
           for (int64_t e = 0; e < a.hs; ++e) {
             const int64_t query = i * a.hs + e, key = row * a.hs + e;

@@ -11,6 +11,7 @@
 #include "msltx/ops/op_list.h"
 #include "ops/op_cases/call.h"
 #include "ops/op_cases/checks.h"
+#include "ops/op_cases/expectation.h"
 
 namespace msltx::ops::op_cases {
 namespace {
@@ -67,6 +68,39 @@ TEST_P(OpCases, AllocateNoTensors) {
         << info_.name << " on " << backend_.name() << ", " << c.describe();
   }
 }
+
+class OpTolerance : public testing::TestWithParam<const OpInfo*> {};
+
+// A magnitude that is too large would let everything through.
+TEST_P(OpTolerance, AnErrorOfOneInAThousandIsSeen) {
+  const OpInfo& info = *GetParam();
+  for (const Case& c : cases_of(info)) {
+    if (c.largest_size() > kLargestForReference || c.largest_size() < 13) continue;
+    if (c.inputs == "large scores") continue;  // one probability is 1: gradients cancel to nothing
+    const Problem problem(info, c);
+    const auto expected = expectations_of(problem);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      if (expected[i].kind != Expectation::Kind::close) continue;
+      Values wrong = expected[i].value;
+      bool differs = false;
+      for (int64_t k = 0; k < wrong.count(); ++k) {
+        wrong.set(k, wrong.f(k) * 1.001f);
+        differs = differs || wrong.f(k) != expected[i].value.f(k);
+      }
+      EXPECT_TRUE(!differs || !compare(problem, info.fields[i], expected[i], wrong).empty())
+          << info.name << ", " << c.describe() << ": " << info.fields[i].name;
+    }
+  }
+}
+
+std::vector<const OpInfo*> ops() {
+  std::vector<const OpInfo*> list;
+  for (const OpInfo& info : all_ops()) list.push_back(&info);
+  return list;
+}
+
+INSTANTIATE_TEST_SUITE_P(Ops, OpTolerance, testing::ValuesIn(ops()),
+                         [](const auto& param) { return std::string(param.param->name); });
 
 std::vector<Param> params(bool with_reference) {
   std::vector<Param> list;
