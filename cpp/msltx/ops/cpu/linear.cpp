@@ -23,14 +23,20 @@ using namespace cpu;
 constexpr int64_t kMaxTileRows = 256;
 // With fewer rows than 16 full tiles, halves keep more workers busy.
 constexpr int64_t kFewRows = 16 * kMaxTileRows;
+// Before or after an activation, whose both operands should stay in that cache with the tile.
+constexpr int64_t kActivationRows = 128;
 // Work of one task where one tile of rows is cut by columns: at least 128 KiB of weights, or
 // 4 MFLOP; both take some 30 us.
 constexpr int64_t kMinTaskWeights = int64_t{128} << 10;
 constexpr int64_t kMinTaskFlops = 4'000'000;
 
-int64_t tile_rows(int64_t rows, bool serial) {
+int64_t largest_tile(Activation activation) {
+  return activation == Activation::none ? kMaxTileRows : kActivationRows;
+}
+
+int64_t tile_rows(int64_t rows, Activation activation, bool serial) {
   const bool few = rows < kFewRows && !serial;
-  return even_tile(rows, few ? kMaxTileRows / 2 : kMaxTileRows);
+  return even_tile(rows, std::min(few ? kMaxTileRows / 2 : kMaxTileRows, largest_tile(activation)));
 }
 
 // Columns of one task where there is one tile of rows.
@@ -48,7 +54,9 @@ struct ForwardCut {
   TileScratch scratch;
 
   ForwardCut(const LinearForward& op, bool serial)
-      : rows(tile_rows(op.x.dim(0), serial)), columns(op.out.dim(1)), scratch(0, 0, 0) {
+      : rows(tile_rows(op.x.dim(0), op.activation, serial)),
+        columns(op.out.dim(1)),
+        scratch(0, 0, 0) {
     const int64_t N = op.x.dim(0), C = op.x.dim(1);
     const bool by_columns = N <= rows && !serial;
     if (by_columns) columns = std::min(columns, tile_columns(N, C));
@@ -99,32 +107,28 @@ void linear_forward(Stream& stream, const LinearForward& op) {
 
 // Backward for data -------------------------------------------------------------------------------
 
-// How the rows are cut: `blocks` of partial_rows, each of `tiles` tiles; or tiles of several whole
-// blocks. The first depends on partial_rows alone, since a block's sum is taken tile by tile.
+// How the rows are cut: blocks of partial_rows, each of several tiles; or tiles of several whole
+// blocks. In the first case a block's sum is taken tile by tile, so that the tiles depend on
+// partial_rows alone.
 struct BackwardCut {
   int64_t block, blocks;
   int64_t rows;       // of a tile
   int64_t per_block;  // tiles in a block; 1 where a tile has whole blocks
-  int64_t tiles;
+  int64_t tiles;      // fewer in the last block if that has fewer rows
 
   BackwardCut(int64_t N, const LinearBackwardData& op, bool serial) {
-    if (!op.d_bias_partials.defined()) {
-      rows = tile_rows(N, serial);
-      block = std::max<int64_t>(N, 1), blocks = 1, per_block = divide_up(N, rows);
-      tiles = per_block;
-      return;
-    }
-    block =
-        std::clamp<int64_t>(op.partial_rows > 0 ? op.partial_rows : N, 1, std::max<int64_t>(N, 1));
+    const bool sums = op.d_bias_partials.defined();
+    const int64_t most = largest_tile(op.activation);
+    block = std::max<int64_t>(1, sums && op.partial_rows > 0 ? op.partial_rows : N);
     blocks = std::max<int64_t>(1, divide_up(N, block));
-    if (block > kMaxTileRows) {
-      rows = even_tile(block, kMaxTileRows);
-      per_block = divide_up(block, rows);
-      tiles = blocks * per_block;
-    } else {
-      rows = std::max<int64_t>(1, tile_rows(N, serial) / block) * block;
+    if (sums && block <= most) {
+      rows = std::max<int64_t>(1, tile_rows(N, op.activation, serial) / block) * block;
       per_block = 1;
       tiles = std::max<int64_t>(1, divide_up(N, rows));
+    } else {
+      rows = sums ? even_tile(block, most) : tile_rows(block, op.activation, serial);
+      per_block = divide_up(block, rows);
+      tiles = std::max<int64_t>(1, N / block * per_block + divide_up(N % block, rows));
     }
   }
 };
@@ -146,7 +150,7 @@ ScratchNeed linear_backward_data_scratch(const LinearBackwardData& op) {
   const int64_t N = op.d_out.dim(0);
   // The larger of both ways to cut; a stream's own way is not known here.
   const BackwardCut whole(N, op, false), serial(N, op, true);
-  return {tile_scratch(op, std::max(whole.rows, serial.rows)).bytes,
+  return {tile_scratch(op, std::min(N, std::max(whole.rows, serial.rows))).bytes,
           packing_scratch(op.weight, Form::backward) +
               std::max(tile_sums_bytes(whole, op), tile_sums_bytes(serial, op))};
 }
@@ -155,7 +159,7 @@ void linear_backward_data(Stream& stream, const LinearBackwardData& op) {
   const int64_t N = op.d_out.dim(0), O = op.d_out.dim(1), C = op.weight.dim(1);
   const BackwardCut cut(N, op, stream.is_serial());
   const float* weight = packed(stream, op.weight, Form::backward, stream.shared_scratch());
-  const TileScratch tile = tile_scratch(op, cut.rows);
+  const TileScratch tile = tile_scratch(op, std::min(N, cut.rows));
   const Tensor& partials = op.d_bias_partials;
   auto* tile_sums =
       TileScratch::at(stream.shared_scratch(), packing_scratch(op.weight, Form::backward));
@@ -205,7 +209,7 @@ void linear_backward_data(Stream& stream, const LinearBackwardData& op) {
   if (!partials.defined() || cut.per_block == 1) return;
   stream.parallel_for(cut.blocks, [&](int64_t b, int) {
     column_sums(partials.data() + b * partials.stride(0), tile_sums + b * cut.per_block * O,
-                cut.per_block, O, O);
+                std::min(cut.per_block, cut.tiles - b * cut.per_block), O, O);
   });
 }
 
