@@ -2,15 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "msltx/ops/cpu/onednn.h"
 
 namespace msltx::ops::cpu {
 namespace {
 
-// Inner rows packed by one task: with a panel's 64 columns, 256 KiB written.
-constexpr int64_t kRowsPerTask = 1024;
+// Columns of a weight that one task packs, of 64 rows: 256 KiB, which the second form finds in
+// cache.
+constexpr int64_t kTaskColumns = 1024;
 
 struct PackedForms final : WeightForms {
   struct Kept {
@@ -41,39 +41,53 @@ bool is_current(const Tensor& weight, Form form) {
   return kept && kept->version == weight.weight->version;
 }
 
-// Rows [first, last) of one panel; the last rows of all bring their padding along.
-void pack_panel(float* to, const Tensor& weight, Form form, int64_t panel, int64_t first,
-                int64_t last) {
-  const int64_t inner = inner_of(weight, form);
-  const int64_t column = panel * kPanel;
-  const int64_t columns = std::min(kPanel, outer_of(weight, form) - column);
-  const int64_t stride = weight.stride(0);
-  to += panel * panel_stride(inner);
-  if (columns < kPanel) std::fill(to + first * kPanel, to + last * kPanel, 0.0f);
-  if (last == inner) std::fill(to + last * kPanel, to + panel_stride(inner), 0.0f);
-  if (form == Form::backward) {
-    for (int64_t k = first; k < last; ++k) {
-      std::memcpy(to + k * kPanel, weight.data() + k * stride + column,
-                  static_cast<size_t>(columns) * sizeof(float));
+// A part of a weight (O, C): `rows` from row `row` on, one panel's worth, and some columns.
+struct Part {
+  int64_t row, rows, column, columns;
+};
+
+// Into the form for rows x weight, whose inner dimension is O: pieces of rows, copied.
+void pack_backward(float* to, const Tensor& weight, const Part& part) {
+  const int64_t O = weight.dim(0), C = weight.dim(1), end = part.row + part.rows;
+  for (int64_t c = part.column; c < part.column + part.columns; c += kPanel) {
+    float* panel = to + c / kPanel * panel_stride(O);
+    const int64_t columns = std::min(kPanel, C - c);
+    for (int64_t o = part.row; o < end; ++o) {
+      std::copy_n(weight.data() + o * weight.stride(0) + c, columns, panel + o * kPanel);
+      std::fill_n(panel + o * kPanel + columns, kPanel - columns, 0.0f);
     }
-    return;
-  }
-  // A transposition, by squares that read whole cache lines and write within 4 KiB.
-  for (int64_t k0 = first; k0 < last; k0 += kInnerBlock) {
-    const int64_t rows = std::min(kInnerBlock, last - k0);
-    for (int64_t j = 0; j < columns; ++j) {
-      const float* from = weight.data() + (column + j) * stride + k0;
-      for (int64_t k = 0; k < rows; ++k) to[(k0 + k) * kPanel + j] = from[k];
-    }
+    if (end == O) std::fill(panel + O * kPanel, panel + panel_stride(O), 0.0f);
   }
 }
 
-void pack(Stream& stream, const Tensor& weight, Form form, float* to) {
-  const int64_t inner = inner_of(weight, form);
-  const int64_t blocks = std::max<int64_t>(1, (inner + kRowsPerTask - 1) / kRowsPerTask);
-  stream.parallel_for(panels(outer_of(weight, form)) * blocks, [&](int64_t task, int) {
-    const int64_t first = task % blocks * kRowsPerTask;
-    pack_panel(to, weight, form, task / blocks, first, std::min(first + kRowsPerTask, inner));
+// Into the form for rows x weight^T, whose inner dimension is C: transposed, by squares that read
+// whole cache lines and write within 4 KiB.
+void pack_forward(float* to, const Tensor& weight, const Part& part) {
+  const int64_t C = weight.dim(1), end = part.column + part.columns;
+  float* panel = to + part.row / kPanel * panel_stride(C);
+  if (part.rows < kPanel) {
+    std::fill(panel + part.column * kPanel, panel + end * kPanel, 0.0f);
+  }
+  for (int64_t c = part.column; c < end; c += kInnerBlock) {
+    const int64_t columns = std::min(kInnerBlock, end - c);
+    for (int64_t r = 0; r < part.rows; ++r) {
+      const float* from = weight.data() + (part.row + r) * weight.stride(0) + c;
+      for (int64_t i = 0; i < columns; ++i) panel[(c + i) * kPanel + r] = from[i];
+    }
+  }
+  if (end == C) std::fill(panel + C * kPanel, panel + panel_stride(C), 0.0f);
+}
+
+// The forms that are not null.
+void pack(Stream& stream, const Tensor& weight, float* forward, float* backward) {
+  const int64_t O = weight.dim(0), C = weight.dim(1);
+  const int64_t across = (C + kTaskColumns - 1) / kTaskColumns;
+  stream.parallel_for(panels(O) * across, [&](int64_t task, int) {
+    const int64_t row = task / across * kPanel, column = task % across * kTaskColumns;
+    const Part part{row, std::min(kPanel, O - row), column, std::min(kTaskColumns, C - column)};
+    // The copies first: they read straight on, which memory is fast at.
+    if (backward) pack_backward(backward, weight, part);
+    if (forward) pack_forward(forward, weight, part);
   });
 }
 
@@ -86,7 +100,7 @@ int64_t packing_scratch(const Tensor& weight, Form form) {
 const float* packed(Stream& stream, const Tensor& weight, Form form, std::byte* scratch) {
   if (is_current(weight, form)) return reinterpret_cast<float*>(find(weight, form)->memory.data());
   auto* to = reinterpret_cast<float*>(scratch);
-  pack(stream, weight, form, to);
+  pack(stream, weight, form == Form::forward ? to : nullptr, form == Form::backward ? to : nullptr);
   return to;
 }
 
@@ -94,13 +108,18 @@ void prepare(Stream& stream, const Tensor& weight, WeightUse use) {
   if (!weight.weight) return;
   Weight& owner = *weight.weight;
   if (!dynamic_cast<PackedForms*>(owner.forms.get())) owner.forms = std::make_unique<PackedForms>();
-  for (const Form form : {Form::forward, Form::backward}) {
-    if (!(form == Form::forward ? use.forward : use.backward) || is_current(weight, form)) continue;
+  const auto room = [&](Form form, bool wanted) -> float* {
+    if (!wanted || is_current(weight, form)) return nullptr;
     PackedForms::Kept& kept = *find(weight, form);
     if (!kept.memory.data()) kept.memory = Arena(packed_bytes(weight, form));
-    pack(stream, weight, form, reinterpret_cast<float*>(kept.memory.data()));
-    kept.version = owner.version;
-  }
+    return reinterpret_cast<float*>(kept.memory.data());
+  };
+  float* forward = room(Form::forward, use.forward);
+  float* backward = room(Form::backward, use.backward);
+  if (!forward && !backward) return;
+  pack(stream, weight, forward, backward);
+  if (forward) find(weight, Form::forward)->version = owner.version;
+  if (backward) find(weight, Form::backward)->version = owner.version;
 }
 
 }  // namespace msltx::ops::cpu
