@@ -42,7 +42,7 @@ def docstrings(path: Path) -> Iterator[str]:
 
 
 def python_text() -> str:
-    """Join the help topics and the standard library's docstrings, one document a paragraph block."""
+    """Join the help topics and the standard library's docstrings, a paragraph block each."""
     topics = importlib.import_module("pydoc_data.topics").topics
     documents = [topics[name] for name in sorted(topics)]
     library = Path(sysconfig.get_path("stdlib"))

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from msltx.training import train
 
 __all__ = [
+    "GPT",
     "Backend",
     "BusyError",
     "Error",
     "FileError",
-    "GPT",
     "GPTConfig",
     "InvalidValueError",
     "MemoryLimitError",
