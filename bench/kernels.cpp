@@ -5,6 +5,7 @@
 //   bench_kernels --benchmark_filter='linear.*/11m' --benchmark_repetitions=5
 #include <benchmark/benchmark.h>
 
+#include <chrono>
 #include <cstdio>
 #include <deque>
 #include <functional>
@@ -120,20 +121,22 @@ void time_op(benchmark::State& state, const std::function<Op(Memory&)>& make) {
   const Op op = make(memory);
   Executor& executor = Executor::global();
   Scratch scratch(executor.threads());
+  using Clock = std::chrono::steady_clock;
+  double seconds = 0;
   executor.run([&] {
     Stream stream(backend, executor, scratch);
     prepare(stream, op);
     stream.encode(op);
+    const auto begin = Clock::now();
     for (auto _ : state) stream.encode(op);
+    seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   });
   const double calls = static_cast<double>(state.iterations());
-  const auto rate = [&](const char* name, double amount) {
-    state.counters[name] = {amount * calls, benchmark::Counter::kIsRate};
-  };
-  rate("GFLOP/s", op.flops() * 1e-9);
-  rate("GB/s", info.bytes(&op) * 1e-9);
-  if (machine.matrix_peak > 0) rate("of_peak", op.flops() / machine.matrix_peak);
-  rate("of_bandwidth", info.bytes(&op) / machine.bandwidth);
+  const double flops = op.flops() * calls / seconds, bytes = info.bytes(&op) * calls / seconds;
+  state.counters["GFLOP/s"] = flops * 1e-9;
+  state.counters["GB/s"] = bytes * 1e-9;
+  if (machine.matrix_peak > 0) state.counters["of_peak"] = flops / machine.matrix_peak;
+  state.counters["of_bandwidth"] = bytes / machine.bandwidth;
 }
 
 template <class Make>

@@ -34,7 +34,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr int64_t kLossColumns = 1024;
 
 // A weight gradient has at least so many tasks where it is large enough.
-constexpr int64_t kLeastGradientTiles = 8;
+constexpr int64_t kGradientTiles = 8;
 
 // Rows of a task: fewer cost up to 10 % of the products' speed, but keep more workers busy.
 int64_t tile_rows(int64_t rows) {
@@ -335,7 +335,7 @@ void linear_cross_entropy_forward_backward(Stream& stream,
   const float* backward = packed(stream, op.weight, Form::backward, shared + cut.backward_form);
   const Panels& panels = cut.panels;
   const auto gradient = [&](int64_t p) {
-    return GradientCut(panels.columns(p), C, divide_up(kLeastGradientTiles, panels.count));
+    return GradientCut(panels.columns(p), C, divide_up(kGradientTiles, panels.count));
   };
   // Panels differ in width by 64 columns at most; each is given the tiles of the widest.
   int64_t tiles_each = 0;
