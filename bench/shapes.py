@@ -19,6 +19,19 @@ BYTES_PER_PARAMETER = 32
 
 
 @dataclass(frozen=True)
+class Settings:
+    """Of the optimizer, the same for all contenders."""
+
+    lr: float = 3e-4
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    grad_clip: float = 1.0
+
+
+SETTINGS = Settings()
+
+
+@dataclass(frozen=True)
 class Shape:
     """A GPT-2 model (tied, LayerNorm, biases, GELU tanh, learned positions) and its batch."""
 

@@ -8,6 +8,7 @@
 #include "bindings/register.h"
 #include "msltx/base/error.h"
 #include "msltx/base/executor.h"
+#include "msltx/base/memory.h"
 
 namespace py = pybind11;
 
@@ -100,6 +101,7 @@ void register_base(py::module_& m) {
       "The number of threads in use: set_num_threads, else MSLTX_NUM_THREADS, else what the "
       "machine "
       "gives (the least of affinity mask, cgroup quota and physical cores).");
+  m.def("available_memory", &available_memory, "Bytes of memory that this process may still take.");
   m.def("_raise_error", &raise_error, py::arg("name"));
   m.def("_work_for", &work_for, py::arg("seconds"), py::arg("cancellable") = true);
 }

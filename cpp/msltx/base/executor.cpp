@@ -111,7 +111,10 @@ class Executor::Pool {
       section_posted_.notify_all();
     }
     take_tasks(0);
-    while (done_.load(std::memory_order_acquire) != tasks) pause();
+    // A worker may have been descheduled in the middle of a task: give it this processor.
+    for (int i = 0; done_.load(std::memory_order_acquire) != tasks; ++i) {
+      i < kSpins ? pause() : std::this_thread::yield();
+    }
     if (section_error_) std::rethrow_exception(std::exchange(section_error_, nullptr));
   }
 

@@ -9,40 +9,49 @@ from pathlib import Path
 import click
 
 
+def _processor() -> str:
+    """Name the processor, as the system calls it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
 def _machine() -> None:
     import msltx
     from msltx import _core
 
     click.echo(f"msltx {msltx.__version__}, Python {platform.python_version()}, {sys.platform}")
-    click.echo(f"processor: {_core.cpu_model()}, {msltx.get_num_threads()} threads in use")
+    click.echo(f"processor: {_processor()}, {msltx.get_num_threads()} threads in use")
     click.echo(f"memory available: {_core.available_memory() / 1e9:.1f} GB")
-    for backend in _core.backends():
-        click.echo(f"backend {backend['name']}: {backend['description']}")
+    for backend in msltx.backends():
+        default = ", the default" if backend.is_default else ""
+        click.echo(f"backend {backend.name}: {backend.description}{default}")
 
 
 def _kernels() -> None:
-    from msltx import _core
+    import msltx
 
-    backends = _core.backends()
-    width = max(len(op["name"]) for op in _core.ops())
-    columns = [f"{b['name']} {dtype}" for b in backends for dtype in ("float32", "bfloat16")]
-    click.echo(f"{'kernel':{width}}  " + "  ".join(columns))
-    for op in _core.ops():
-        marks = [
-            ("yes" if dtype in b["supports"].get(op["name"], ()) else "-").ljust(
-                len(f"{b['name']} {dtype}")
-            )
-            for b in backends
-            for dtype in ("float32", "bfloat16")
-        ]
-        click.echo(f"{op['name']:{width}}  " + "  ".join(marks).rstrip())
+    backends = msltx.backends()
+    columns = [(b, dtype) for b in backends for dtype in ("float32", "bfloat16")]
+    width = max(map(len, backends[0].ops))
+    click.echo(f"{'kernel':{width}}" + "".join(f"  {b.name} {d}" for b, d in columns))
+    for op in backends[0].ops:
+        marks = "".join(
+            f"  {'yes' if b.supports(op, d) else '-':{len(b.name) + 1 + len(d)}}"
+            for b, d in columns
+        )
+        click.echo(f"{op:{width}}{marks}".rstrip())
 
 
 def _peaks() -> None:
-    from msltx import _core
+    import msltx
 
-    click.echo(f"matrix peak: {_core.matrix_peak('float32') / 1e9:.0f} GFLOP/s float32")
-    click.echo(f"read bandwidth: {_core.read_bandwidth() / 1e9:.1f} GB/s")
+    click.echo(f"matrix peak: {msltx.matrix_peak('float32') / 1e9:.0f} GFLOP/s float32")
+    click.echo(f"read bandwidth: {msltx.read_bandwidth() / 1e9:.1f} GB/s")
 
 
 def _config(config: object) -> None:

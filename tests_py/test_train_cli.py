@@ -1,0 +1,136 @@
+"""msltx train, eval, generate and info, run as a user runs them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TEXT = "\n\n".join(f"line {i} of a small text about numbers like {i * i}." for i in range(600))
+
+
+def msltx(*arguments: str | Path, code: int = 0, **environment: str) -> tuple[str, str]:
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-m", "msltx", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli")
+    (path / "text.txt").write_text(TEXT, "utf-8")
+    msltx("tokenizer", "train", path / "text.txt", "--vocab-size", "300", "--out", path / "tok")
+    msltx("data", "prepare", path / "text.txt", "--tokenizer", path / "tok", "--out", path / "set")
+    (path / "run.yaml").write_text(
+        f"""
+model: {{context_length: 32, embedding_dim: 32, num_layers: 2, num_heads: 2}}
+data: {{path: {path / "set"}}}
+training: {{batch_size: 4, learning_rate: 3e-3, max_steps: 12, eval_every: 6, save_every: 6}}
+run: {{out: {path / "run"}}}
+""",
+        "utf-8",
+    )
+    return path
+
+
+def test_train_resume_eval_generate_info(folder: Path) -> None:
+    out, errors = msltx("train", folder / "run.yaml")
+    assert "validation loss" in out
+    assert "steps" in out
+    assert "step 12/12" in errors
+    _, errors = msltx("train", folder / "run.yaml", code=1)
+    assert errors.strip().endswith("give --resume, or another --out")
+    _, errors = msltx("train", "--resume", "--out", folder / "run", "--max-steps", "15")
+    assert "step 15/15" in errors
+    assert "step 12/15" not in errors
+    out, _ = msltx("eval", folder / "run", "--data", folder / "set")
+    assert out.startswith("loss ")
+    assert "bits per byte" in out
+    greedy, _ = msltx(
+        "generate", folder / "run", "--prompt", "line 7", "--max-tokens", "8", "--greedy"
+    )
+    again, _ = msltx(
+        "generate", folder / "run", "--prompt", "line 7", "--max-tokens", "8", "--greedy"
+    )
+    assert greedy.startswith("line 7")
+    assert greedy == again
+    _, errors = msltx("generate", folder / "run", "--prompt", "line", "--timings")
+    assert "tokens/s" in errors
+    out, _ = msltx("info", folder / "run")
+    assert "embedding_dim: 32" in out
+    out, _ = msltx("info", folder / "set")
+    assert "train tokens" in out
+    out, _ = msltx("info", "--preset", "gpt2")
+    assert out.startswith("124,439,808 parameters")
+    out, _ = msltx("info", "--kernels")
+    assert "flash_attention_forward" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--set", "training.batch_sise=2"], 2, "did you mean batch_size?"),
+        (["--set", "model.num_heads=3"], 2, "num_heads"),
+        (["--set", "model.n_embd=64"], 2, "embedding_dim"),
+        (["--batch-size", "0"], 2, "training.batch_size is 0"),
+        (["--data", "nowhere"], 1, "nowhere"),
+        (["--set", "nonsense"], 2, "GROUP.NAME=VALUE"),
+        (["--set", "model.context_length=-1"], 2, "context_length is -1"),
+    ],
+)
+def test_wrong_usage(folder: Path, arguments: list[str], code: int, message: str) -> None:
+    out = folder / "other"
+    _, errors = msltx("train", folder / "run.yaml", "--out", out, *arguments, code=code)
+    assert message in errors
+    assert not (out / "checkpoints").exists()
+
+
+def test_environment_stands_between_flag_and_file(folder: Path) -> None:
+    _, errors = msltx("train", folder / "run.yaml", "--out", folder / "env", MSLTX_MAX_STEPS="3")
+    assert "step 3/3" in errors
+    _, errors = msltx(
+        "train",
+        folder / "run.yaml",
+        "--out",
+        folder / "flag",
+        "--max-steps",
+        "2",
+        MSLTX_MAX_STEPS="3",
+    )
+    assert "step 2/2" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["generate", "nowhere"], 1, "nowhere"),
+        (["generate"], 2, "Missing argument"),
+        (["nothing"], 2, "No such command"),
+        (["info", "--preset", "9000m"], 2, "9000m"),
+        (["eval", "nowhere", "--data", "nowhere"], 1, "nowhere"),
+    ],
+)
+def test_other_mistakes(arguments: list[str], code: int, message: str) -> None:
+    _, errors = msltx(*arguments, code=code)
+    assert message in errors
+
+
+def test_a_config_that_is_no_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("training: [1, 2\nmodel: {", "utf-8")
+    _, errors = msltx("train", path, code=1)
+    assert "is not valid YAML" in errors
+    path.write_text("trainin: {}", "utf-8")
+    _, errors = msltx("train", path, code=2)
+    assert "did you mean training?" in errors

@@ -1,0 +1,226 @@
+"""msltx.train: learning, checkpoints, exact resume, stops; and evaluate."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import msltx
+from msltx.data import Dataset
+from msltx.training import TrainingStopped, evaluate
+
+SENTENCE = "the quick brown fox jumps over the lazy dog while seven wizards watch quietly\n\n"
+SIZES = {"context_length": 24, "embedding_dim": 48, "num_layers": 2, "num_heads": 4}
+FAST: dict[str, Any] = {
+    "batch_size": 8,
+    "learning_rate": 3e-3,
+    "progress": False,
+    "eval_every": 0,
+    "save_every": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("data")
+    text = folder / "text.txt"
+    rng = np.random.default_rng(0)
+    words = SENTENCE.split()
+    lines = [" ".join(rng.permutation(words)) for _ in range(400)]
+    text.write_text("\n\n".join(lines) + "\n", "utf-8")
+    tokenizer = msltx.Tokenizer.train(text, vocab_size=300)
+    return msltx.data.prepare(text, tokenizer, out=folder / "set")
+
+
+def new_model(data: Dataset, seed: int = 1) -> msltx.GPT:
+    return msltx.GPT(msltx.GPTConfig(vocab_size=data.vocab_size, **SIZES), seed=seed)
+
+
+def same_values(a: msltx.GPT, b: msltx.GPT) -> bool:
+    return all(np.array_equal(a.params[name], b.params[name]) for name in a.params)
+
+
+def test_it_learns_and_says_so(data: Dataset, tmp_path: Path) -> None:
+    model = new_model(data)
+    seen: list[int] = []
+    run = msltx.train(
+        model,
+        data,
+        out=tmp_path / "run",
+        max_steps=40,
+        on_step=lambda p: seen.append(p.step),
+        **{**FAST, "eval_every": 20, "save_every": 15, "log_every": 5},
+        sample_every=40,
+    )
+    assert seen == list(range(1, 41))
+    assert run.losses[0] == pytest.approx(math.log(data.vocab_size), abs=0.3)
+    assert run.losses[-1] < 0.75 * run.losses[0]
+    assert sorted(run.val_losses) == [20, 40]
+    assert run.tokens_per_s > 0
+    with (tmp_path / "run" / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(5, 41, 5))
+    assert float(rows[-1]["val_loss"]) == pytest.approx(run.val_losses[40], abs=1e-6)
+    assert "--- step 40" in (tmp_path / "run" / "samples.txt").read_text()
+    checkpoints = tmp_path / "run" / "checkpoints"
+    steps = sorted(p.name for p in checkpoints.iterdir() if p.name.startswith("step"))
+    assert steps == ["step_00000015", "step_00000030", "step_00000040"]
+    assert (checkpoints / "last").resolve().name == "step_00000040"
+    assert same_values(msltx.GPT.load(tmp_path / "run"), model)
+    result = evaluate(model, data)
+    assert result.loss == pytest.approx(run.val_losses[40], rel=1e-6)
+    assert result.bits_per_byte is not None
+    assert 0 < result.bits_per_byte < 8
+
+
+def test_resuming_gives_the_bits_of_an_uninterrupted_run(data: Dataset, tmp_path: Path) -> None:
+    options = {**FAST, "max_steps": 14, "gradient_accumulation_steps": 2, "batch_size": 4}
+    whole = new_model(data)
+    losses = msltx.train(whole, data, **options).losses
+
+    class Stop(Exception):
+        pass
+
+    def stop(p: Any) -> None:
+        if p.step == 8:
+            raise Stop
+
+    run = tmp_path / "run"
+    with pytest.raises(Stop):
+        msltx.train(new_model(data), data, out=run, on_step=stop, **{**options, "save_every": 5})
+    resumed = new_model(data, seed=99)
+    rest = msltx.train(resumed, data, out=run, resume=True, **options)
+    np.testing.assert_array_equal(rest.losses, losses[5:])
+    assert same_values(resumed, whole)
+    with pytest.raises(OSError, match="holds a run already"):
+        msltx.train(new_model(data), data, out=run, **options)
+    with pytest.raises(OSError, match="no checkpoint to resume from"):
+        msltx.train(new_model(data), data, out=tmp_path / "other", resume=True, **options)
+
+
+def test_the_same_bits_at_any_thread_count(data: Dataset) -> None:
+    before = msltx.get_num_threads()
+    models = []
+    try:
+        for threads in (1, 2, 3, 8):
+            msltx.set_num_threads(threads)
+            models.append(new_model(data))
+            msltx.train(models[-1], data, max_steps=4, **FAST)
+    finally:
+        msltx.set_num_threads(before)
+    assert all(same_values(models[0], other) for other in models[1:])
+
+
+def test_a_tiny_model_memorizes_a_sentence(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(SENTENCE * 60, "utf-8")
+    tokenizer = msltx.Tokenizer.train(text, vocab_size=300)
+    data = msltx.data.prepare(text, tokenizer, out=tmp_path / "set", val_fraction=0.0)
+    model = new_model(data)
+    run = msltx.train(model, data, max_steps=150, **FAST)
+    assert run.losses[-1] < 0.2
+    made = msltx.generate(model, tokenizer, "the quick brown", temperature=0, max_tokens=40)
+    assert SENTENCE.strip().removeprefix("the quick brown").startswith(made.text.strip("\n")[:20])
+    stopped = msltx.generate(
+        model, tokenizer, "the quick brown", temperature=0, max_tokens=40, stop=" over"
+    )
+    assert stopped.text == " fox jumps"
+    assert stopped.finish_reason == "stop"
+
+
+def test_non_finite_steps_are_skipped_and_end_the_run(data: Dataset, tmp_path: Path) -> None:
+    model = new_model(data)
+    values = np.array(model.params["norm.weight"])
+    values[0] = np.nan
+    model.params["norm.weight"] = values
+    before = np.array(model.params["blocks.0.ff.in.weight"])
+    with pytest.raises(TrainingStopped, match="3 steps in a row were skipped"):
+        msltx.train(model, data, out=tmp_path / "run", max_steps=9, max_skipped_steps=3, **FAST)
+    np.testing.assert_array_equal(model.params["blocks.0.ff.in.weight"], before)
+    assert (tmp_path / "run" / "checkpoints" / "last").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 0}, "training.batch_size is 0: expected int >= 1"),
+        ({"learning_rate": -1.0}, "training.learning_rate is -1.0"),
+        ({"shedule": "cosine"}, "training has no setting shedule; did you mean schedule?"),
+        ({"schedule": "stairs"}, "training.schedule is 'stairs'"),
+        ({"warmup_steps": 99, "max_steps": 5}, "warmup_steps is 99; it takes 0 to max_steps, 5"),
+        ({"betas": (1.0, 0.9)}, "training.betas is"),
+    ],
+)
+def test_bad_settings_are_one_sentence(data: Dataset, changes: Any, message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is compared below)
+        msltx.train(new_model(data), data, **{**FAST, **changes})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_dataset_of_another_vocabulary_is_refused(data: Dataset) -> None:
+    model = msltx.GPT(msltx.GPTConfig(vocab_size=100, **SIZES))
+    with pytest.raises(ValueError, match="the model's vocab_size is 100"):
+        msltx.train(model, data, max_steps=1, **FAST)
+
+
+def test_ctrl_c_saves_and_ends_within_seconds(data: Dataset, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code = textwrap.dedent(f"""
+        import msltx
+        data = msltx.data.open({str(data.path)!r})
+        model = msltx.GPT(msltx.GPTConfig(vocab_size=data.vocab_size, **{SIZES!r}))
+        print("ready", flush=True)
+        msltx.train(model, data, out={str(run)!r}, max_steps=10**6, save_every=10**6,
+                    batch_size=8, eval_every=0, progress=False)
+    """)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    log = run / "log.csv"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (not log.exists() or log.stat().st_size < 150):
+        time.sleep(0.05)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - begin < 10
+    assert process.returncode in (1, -signal.SIGINT)
+    assert "KeyboardInterrupt" in errors
+    assert (run / "checkpoints" / "last").exists()
+    msltx.GPT.load(run)
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_the_last_checkpoint(
+    data: Dataset, tmp_path: Path
+) -> None:
+    resource = pytest.importorskip("resource")
+    run = tmp_path / "run"
+    model = new_model(data)
+    msltx.train(model, data, out=run, max_steps=2, **FAST)
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        try:
+            msltx.train(new_model(data), data, out=run, resume=True, **FAST, max_steps=4)
+        except OSError as error:
+            os._exit(0 if "cannot write" in str(error) else 3)
+        os._exit(2)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert same_values(msltx.GPT.load(run), model)
+    assert (run / "checkpoints" / "last").resolve().name == "step_00000002"
