@@ -98,7 +98,7 @@ TEST(Check, InterleavedViewsDoNotOverlap) {
                             .d_k = part(fused, 8),
                             .d_v = part(fused, 16),
                             .d_out = whole,
-                            .out = whole,
+                            .forward_out = whole,
                             .lse = Tensor::host(lse.data(), DType::float32, {2, 2, 5}),
                             .q = whole,
                             .k = whole,

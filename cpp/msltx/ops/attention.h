@@ -187,7 +187,7 @@ struct FlashAttentionBackward {
   static constexpr std::string_view summary =
       "with p = exp(scale q k^T - lse) and ds = p * (d_out v^T - sum(d_out * forward_out)): "
       "d_q = scale ds k, d_k = scale ds^T q, d_v = p^T d_out";
-  Tensor d_q, d_k, d_v, d_out, out, lse, q, k, v;
+  Tensor d_q, d_k, d_v, d_out, forward_out, lse, q, k, v;
   float scale = 0;
   bool causal = true;
 
@@ -197,7 +197,8 @@ struct FlashAttentionBackward {
     visitor.writes("d_k", &FlashAttentionBackward::d_k, "B nkv S hs");
     visitor.writes("d_v", &FlashAttentionBackward::d_v, "B nkv S hs");
     visitor.reads("d_out", &FlashAttentionBackward::d_out, "B nh T hs");
-    visitor.reads("forward_out", &FlashAttentionBackward::out, "B nh T hs", "out of the forward");
+    visitor.reads("forward_out", &FlashAttentionBackward::forward_out, "B nh T hs",
+                  "out of the forward");
     visitor.reads("lse", &FlashAttentionBackward::lse, "B nh T", "of the forward").float32();
     visitor.reads("q", &FlashAttentionBackward::q, "B nh T hs");
     visitor.reads("k", &FlashAttentionBackward::k, "B nkv S hs");

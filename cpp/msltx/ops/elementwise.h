@@ -85,15 +85,15 @@ struct SoftmaxBackward {
   static constexpr std::string_view name = "softmax_backward";
   static constexpr std::string_view summary =
       "d_x = forward_out * (d_out - sum(d_out * forward_out))";
-  Tensor d_x, d_out, out;
+  Tensor d_x, d_out, forward_out;
 
   template <class V>
   static void visit(V& v) {
     v.writes("d_x", &SoftmaxBackward::d_x, "N C").alias("d_out");
     v.reads("d_out", &SoftmaxBackward::d_out, "N C");
-    v.reads("forward_out", &SoftmaxBackward::out, "N C", "out of the forward");
+    v.reads("forward_out", &SoftmaxBackward::forward_out, "N C", "out of the forward");
   }
-  double flops() const { return 4.0 * static_cast<double>(out.size()); }
+  double flops() const { return 4.0 * static_cast<double>(forward_out.size()); }
 };
 
 }  // namespace msltx::ops

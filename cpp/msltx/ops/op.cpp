@@ -237,7 +237,8 @@ void check(const OpInfo& info, const void* op) {
     for (size_t i = 0; i < axes.size(); ++i) {
       if (t.shape[i] > 0 || may_be_empty(axes[i][0])) continue;
       throw ValueError(concat(info.name, ": ", field.name, " has shape ", to_string(shape_of(t)),
-                              "; expected (", field.axes, ") with nothing but counts empty"));
+                              "; expected (", field.axes, ") with ", axes[i].back(),
+                              " at least 1"));
     }
   }
   for (const auto& [letter, divisor] : info.multiples) {

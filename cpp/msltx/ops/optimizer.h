@@ -9,11 +9,11 @@ namespace msltx::ops {
 struct Zero {
   static constexpr std::string_view name = "zero";
   static constexpr std::string_view summary = "x = 0";
-  Tensor out;
+  Tensor x;
 
   template <class V>
   static void visit(V& v) {
-    v.updates("x", &Zero::out, "N").float32();
+    v.updates("x", &Zero::x, "N").float32();
   }
   double flops() const { return 0; }
 };

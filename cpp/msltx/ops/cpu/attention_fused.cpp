@@ -107,8 +107,8 @@ void flash_backward_head(const FlashAttentionBackward& op, int64_t b, int64_t kv
     zero_rows(d_v, 0, S, hs);
   }
   for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {
-    const Matrix q = matrix(op.q, b, h), out = matrix(op.out, b, h), d_out = matrix(op.d_out, b, h),
-                 d_q = matrix(op.d_q, b, h);
+    const Matrix q = matrix(op.q, b, h), out = matrix(op.forward_out, b, h),
+                 d_out = matrix(op.d_out, b, h), d_q = matrix(op.d_q, b, h);
     const float* lse = matrix(op.lse, b).row(0) + h * op.lse.stride(1);
     // From the last tile, which sees every key and so may write d_k and d_v where others add.
     for (int64_t t0 = last_tile(T); t0 >= 0; t0 -= kQueries) {

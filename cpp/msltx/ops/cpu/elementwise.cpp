@@ -129,10 +129,10 @@ void softmax_forward(Stream& stream, const SoftmaxForward& op) {
 }
 
 void softmax_backward(Stream& stream, const SoftmaxBackward& op) {
-  const int64_t N = op.out.dim(0), C = op.out.dim(1);
+  const int64_t N = op.forward_out.dim(0), C = op.forward_out.dim(1);
   const auto run = HWY_DYNAMIC_DISPATCH(softmax_backward_rows);
   for_row_blocks(stream, N, C, [&](int64_t n, int64_t rows, int) {
-    run(matrix(op.d_x, n), matrix(op.d_out, n), matrix(op.out, n), rows, C);
+    run(matrix(op.d_x, n), matrix(op.d_out, n), matrix(op.forward_out, n), rows, C);
   });
 }
 

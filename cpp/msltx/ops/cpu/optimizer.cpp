@@ -94,8 +94,8 @@ void for_blocks(Stream& stream, int64_t n, Fn&& fn) {
 }
 
 void zero(Stream& stream, const Zero& op) {
-  for_blocks(stream, op.out.size(), [&](int64_t i, int64_t count, int64_t) {
-    std::memset(op.out.data() + i, 0, static_cast<size_t>(count) * sizeof(float));
+  for_blocks(stream, op.x.size(), [&](int64_t i, int64_t count, int64_t) {
+    std::memset(op.x.data() + i, 0, static_cast<size_t>(count) * sizeof(float));
   });
 }
 

@@ -55,7 +55,7 @@ void flash_attention_backward(Stream& stream, const FlashAttentionBackward& op) 
   };
   stream.parallel_for(B * nh * T, [&](int64_t task, int worker) {
     const int64_t b = task / (nh * T), h = task / T % nh, t = task % T;
-    delta[task] = dot(row(op.d_out, b, h, t), row(op.out, b, h, t), hs);
+    delta[task] = dot(row(op.d_out, b, h, t), row(op.forward_out, b, h, t), hs);
     auto* d_q = reinterpret_cast<double*>(stream.worker_scratch(worker));
     std::fill_n(d_q, hs, 0.0);
     for (int64_t s = 0; s < visible_keys(op.causal, t, T, S); ++s) {

@@ -71,9 +71,9 @@ void softmax_forward(Stream& stream, const SoftmaxForward& op) {
 }
 
 void softmax_backward(Stream& stream, const SoftmaxBackward& op) {
-  const int64_t C = op.out.dim(1);
-  stream.parallel_for(op.out.dim(0), [&](int64_t n, int) {
-    const float* out = row(op.out, n);
+  const int64_t C = op.forward_out.dim(1);
+  stream.parallel_for(op.forward_out.dim(0), [&](int64_t n, int) {
+    const float* out = row(op.forward_out, n);
     const float* d_out = row(op.d_out, n);
     float* d_x = row(op.d_x, n);
     const double mean = dot(d_out, out, C);

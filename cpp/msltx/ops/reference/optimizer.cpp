@@ -20,7 +20,7 @@ int64_t block_end(const Tensor& x, int64_t block) {
   return std::min(x.size(), (block + 1) * kBlock);
 }
 
-void zero(Stream&, const Zero& op) { std::fill_n(op.out.data(), op.out.size(), 0.0f); }
+void zero(Stream&, const Zero& op) { std::fill_n(op.x.data(), op.x.size(), 0.0f); }
 
 ScratchNeed global_norm_scratch(const GlobalNorm& op) {
   return {.shared = blocks_of(op.x) * int64_t{sizeof(double)}};
