@@ -14,8 +14,9 @@ namespace {
 
 using dnnl::memory;
 
-// A primitive's own scratch was 640 bytes for every shape tried; one that accumulates over more than
-// 512 inner elements adds up rows x 64 sums there, of at most 256 rows. Checked where one is made.
+// A primitive's own scratch was 640 bytes for every shape tried; one that accumulates over more
+// than 512 inner elements adds up rows x 64 sums there, of at most 256 rows. Checked where one is
+// made.
 constexpr int64_t kPrimitiveScratch = int64_t{68} << 10;
 // oneDNN's sgemm takes rows by the 6 or 8 and gives other bits to what is left over: rows beyond a
 // multiple of 24 are padded to one.
