@@ -25,7 +25,9 @@ class Settings:
     lr: float = 3e-4
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
     grad_clip: float = 1.0
+    max_steps: int = 1_000_000  # of the learning-rate schedule, which is constant
 
 
 SETTINGS = Settings()
