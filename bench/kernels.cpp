@@ -240,7 +240,7 @@ void add_attention(const Model& model) {
                                   .d_k = d_k,
                                   .d_v = d_v,
                                   .d_out = mixed(m),
-                                  .out = mixed(m),
+                                  .forward_out = mixed(m),
                                   .lse = m.tensor({B, nh, T}),
                                   .q = q,
                                   .k = k,
@@ -361,7 +361,7 @@ void add_optimizer(const Model& model) {
                  .skip = m.scalar(0)};
   });
   add(model.name, [=](Memory& m) { return GlobalNorm{.norm = m.scalar(0), .x = m.tensor({n})}; });
-  add(model.name, [=](Memory& m) { return Zero{.out = m.tensor({n})}; });
+  add(model.name, [=](Memory& m) { return Zero{.x = m.tensor({n})}; });
 }
 
 }  // namespace
