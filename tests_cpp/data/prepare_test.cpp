@@ -233,6 +233,10 @@ TEST_F(PrepareTest, AFullDiskIsOneErrorAndLeavesTheOldDataset) {
 
 class DatasetTest : public PrepareTest {
  protected:
+  Dataset prepared_with(const text::Tokenizer& tokenizer, const std::string& text) {
+    prepare({file("a.txt", text)}, tokenizer, folder_ / "out", {.val_fraction = 0.3}, executor_);
+    return Dataset(folder_ / "out");
+  }
   std::string complaint(const std::function<void(json&)>& change) {
     json meta = json::parse(read_file(folder_ / "out" / "meta.json"));
     const std::string whole = meta.dump();
@@ -277,6 +281,34 @@ TEST_F(DatasetTest, AFolderWithoutMetaIsNoDataset) {
             std::string::npos);
   write_file(folder_ / "out" / "meta.json", "{ not json");
   EXPECT_THROW(Dataset(folder_ / "out"), FileError);
+}
+
+// Written by version 1 of the format. Its splits and batches may never change: runs resume by them.
+TEST_F(DatasetTest, AnOldDatasetIsReadAsEver) {
+  const Path old = Path(MSLTX_SOURCE_DIR) / "tests_cpp" / "data" / "old" / "dataset_v1";
+  const Dataset dataset(old);
+  dataset.verify();
+  EXPECT_EQ(dataset.train().tokens(), 122);
+  EXPECT_EQ(dataset.val().tokens(), 58);
+  const text::Tokenizer tokenizer = text::Tokenizer::load(old);
+  std::vector<int32_t> ids(58);
+  dataset.val().read(0, ids);
+  EXPECT_TRUE(tokenizer.decode(ids).starts_with("Document 2\nhas 4 words.[EOS]Document 3\n"));
+  const Batches batches(dataset.train(), {.batch_size = 2, .length = 8}, 0);
+  std::vector<int32_t> tokens(16), targets(16);
+  batches.fill(0, tokens.data(), targets.data());
+  EXPECT_EQ(tokens, (std::vector<int32_t>{260, 262, 266, 87, 224, 20, 19, 202, 266, 87, 224, 20,
+                                          202, 265, 224, 20}));
+  // Prepared again, the same text gives the same files.
+  const Dataset again = prepared_with(tokenizer, [] {
+    std::string text;
+    for (int i = 0; i < 12; ++i) text += concat("Document ", i, "\nhas ", i * i, " words.\n\n");
+    return text;
+  }());
+  for (const char* name :
+       {"train-00000.bin", "train-00000.idx", "val-00000.bin", "val-00000.idx"}) {
+    EXPECT_TRUE(read_file(again.path() / name) == read_file(old / name)) << name;
+  }
 }
 
 TEST_F(DatasetTest, SplitsByName) {

@@ -1,5 +1,6 @@
 // PieceCache: from a short pre-token to its ids. Words repeat, so most of a text is looked up here
-// and never merged. Of fixed size, direct-mapped, without locks: each caller at work has its own.
+// and never merged. Of fixed size, two entries a set, without locks: each caller at work has its
+// own.
 #pragma once
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "msltx/base/arena.h"
 #include "msltx/text/piece_table.h"
 
 namespace msltx::text {
@@ -20,46 +22,57 @@ class PieceCache {
     int32_t ids[kInlineIds] = {};  // more than three: ids[0] is their place in the overflow
   };
 
-  PieceCache() : entries_(kEntries) {}
+  PieceCache() : memory_(kSets * sizeof(Set)), sets_(reinterpret_cast<Set*>(memory_.data())) {}
+
+  void prefetch(const PieceKey& key) const { __builtin_prefetch(&sets_[place_of(key)]); }
 
   // The entry of the piece, or null.
   const Entry* find(const PieceKey& key) const {
-    const Entry& entry = entries_[key.hash() & (kEntries - 1)];
-    return entry.key == key ? &entry : nullptr;
+    const Set& set = sets_[place_of(key)];
+    if (set.entries[0].key == key) return &set.entries[0];
+    if (set.entries[1].key == key) return &set.entries[1];
+    return nullptr;
   }
   std::span<const int32_t> overflow(const Entry& entry) const {
     return {overflow_.data() + entry.ids[0], entry.count};
   }
 
+  // The piece is not there yet. Of its set the entry that came first goes.
   void put(const PieceKey& key, std::span<const int32_t> ids) {
-    Entry& entry = entries_[key.hash() & (kEntries - 1)];
+    if (ids.size() > kInlineIds && overflow_.size() + ids.size() > kMaxOverflow) forget_overflow();
+    Set& set = sets_[place_of(key)];
+    set.entries[1] = set.entries[0];
+    Entry& entry = set.entries[0];
     entry.key = key;
     entry.count = static_cast<uint32_t>(ids.size());
     if (ids.size() <= kInlineIds) {
       std::copy(ids.begin(), ids.end(), entry.ids);
       return;
     }
-    if (overflow_.size() + ids.size() > kMaxOverflow) {
-      forget_overflow();
-      entry.key = key;
-      entry.count = static_cast<uint32_t>(ids.size());
-    }
     entry.ids[0] = static_cast<int32_t>(overflow_.size());
     overflow_.insert(overflow_.end(), ids.begin(), ids.end());
   }
 
  private:
-  static constexpr size_t kEntries = 1 << 15;      // 1 MiB: an L2 of today
+  struct alignas(64) Set {
+    Entry entries[2];
+  };
+  static constexpr int64_t kSets = 1 << 15;        // 2 MiB, of which common words use an L2's worth
   static constexpr size_t kMaxOverflow = 1 << 16;  // ids; then the entries that use it start over
 
+  static uint64_t place_of(const PieceKey& key) { return key.hash() & (kSets - 1); }
+
   void forget_overflow() {
-    for (Entry& entry : entries_) {
-      if (entry.count > kInlineIds) entry = {};
+    for (int64_t i = 0; i < kSets; ++i) {
+      for (Entry& entry : sets_[i].entries) {
+        if (entry.count > kInlineIds) entry = {};
+      }
     }
     overflow_.clear();
   }
 
-  std::vector<Entry> entries_;
+  Arena memory_;  // zeroed, and made when first touched
+  Set* sets_;
   std::vector<int32_t> overflow_;
 };
 

@@ -15,6 +15,7 @@ namespace {
 
 constexpr size_t kTaskBytes = 1 << 17;  // of text per task: some milliseconds
 constexpr size_t kMaxIdleWorkspaces = 64;
+constexpr size_t kBytesPerTokenGuess = 4;  // English prose has more
 
 void check_valid(std::string_view text) {
   const size_t bad = find_invalid_utf8(text);
@@ -100,55 +101,72 @@ void Tokenizer::State::encode_normalized(std::string_view text, Workspace& works
       [&](int32_t id) { out.push_back(id); });
 }
 
+// A few pieces at a time: cut, then looked up, so that the cache's memory is on its way meanwhile.
 void Tokenizer::State::encode_pieces(std::string_view text, Workspace& workspace,
                                      std::vector<int32_t>& out) const {
+  constexpr size_t kPieces = 32;
+  std::string_view pieces[kPieces];
+  PieceKey keys[kPieces];
   // Ids gather here first: three are written whatever the count, which needs no branch.
-  constexpr size_t kBuffer = 1024;
-  int32_t buffer[kBuffer + PieceCache::kInlineIds];
-  size_t n = 0;
-  const auto flush = [&] {
-    out.insert(out.end(), buffer, buffer + n);
-    n = 0;
-  };
-  const char* const end = text.data() + text.size();
+  int32_t buffer[(kPieces + 1) * PieceCache::kInlineIds];
   PieceCache& cache = workspace.cache;
-  for_each_piece<Gpt2Split>(text, [&](std::string_view piece) {
-    PieceKey key;
-    if (PieceKey::fits(piece)) {
-      key = PieceKey::of(piece, static_cast<size_t>(end - piece.data()));
-      if (const auto* entry = cache.find(key)) {
+  const char* p = text.data();
+  const char* const end = p + text.size();
+  while (p < end) {
+    size_t count = 0;
+    for (; count < kPieces && p < end; ++count) {
+      const char* const q = Gpt2Split::next(p, end);
+      pieces[count] = {p, static_cast<size_t>(q - p)};
+      if (PieceKey::fits(pieces[count])) {
+        keys[count] = PieceKey::of(pieces[count], static_cast<size_t>(end - p));
+        cache.prefetch(keys[count]);
+      }
+      p = q;
+    }
+    size_t n = 0;
+    const auto flush = [&] {
+      out.insert(out.end(), buffer, buffer + n);
+      n = 0;
+    };
+    for (size_t i = 0; i < count; ++i) {
+      const bool fits = PieceKey::fits(pieces[i]);
+      if (const auto* entry = fits ? cache.find(keys[i]) : nullptr) {
         if (entry->count <= PieceCache::kInlineIds) {
           std::memcpy(buffer + n, entry->ids, sizeof entry->ids);
           n += entry->count;
-          if (n >= kBuffer) flush();
         } else {
           flush();
           const auto many = cache.overflow(*entry);
           out.insert(out.end(), many.begin(), many.end());
         }
-        return;
+        continue;
       }
+      flush();
+      const size_t before = out.size();
+      model.encode_piece(pieces[i], workspace.scratch, out);
+      if (fits) cache.put(keys[i], std::span(out).subspan(before));
     }
     flush();
-    const size_t before = out.size();
-    model.encode_piece(piece, workspace.scratch, out);
-    if (PieceKey::fits(piece)) cache.put(key, std::span(out).subspan(before));
-  });
-  flush();
+  }
+}
+
+void Tokenizer::State::encode(std::string_view text, bool add_special_tokens, Workspace& workspace,
+                              std::vector<int32_t>& out) const {
+  check_valid(text);
+  if (add_special_tokens) out.insert(out.end(), spec.prefix.begin(), spec.prefix.end());
+  encode_text(text, workspace, out);
+  if (add_special_tokens) out.insert(out.end(), spec.suffix.begin(), spec.suffix.end());
 }
 
 void Tokenizer::encode(std::string_view text, std::vector<int32_t>& out,
                        bool add_special_tokens) const {
-  check_valid(text);
   const Lease workspace(*state_);
-  const TokenizerSpec& spec = state_->spec;
-  if (add_special_tokens) out.insert(out.end(), spec.prefix.begin(), spec.prefix.end());
-  state_->encode_text(text, *workspace, out);
-  if (add_special_tokens) out.insert(out.end(), spec.suffix.begin(), spec.suffix.end());
+  state_->encode(text, add_special_tokens, *workspace, out);
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
   std::vector<int32_t> out;
+  out.reserve(text.size() / kBytesPerTokenGuess + 16);
   encode(text, out, add_special_tokens);
   return out;
 }
@@ -220,8 +238,9 @@ std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::s
   executor.parallel_for(static_cast<int64_t>(first_of_task.size()) - 1, [&](int64_t task, int) {
     executor.check_cancelled();
     const auto k = static_cast<size_t>(task);
+    const Lease workspace(*state_);
     for (size_t i = first_of_task[k]; i < first_of_task[k + 1]; ++i) {
-      encode(texts[i], ids[i], add_special_tokens);
+      state_->encode(texts[i], add_special_tokens, *workspace, ids[i]);
     }
   });
   return ids;

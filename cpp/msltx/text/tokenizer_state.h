@@ -38,6 +38,8 @@ struct Tokenizer::State {
   const std::string& token(int32_t id, const std::vector<std::string>& table) const;
 
   // tokenizer_encode.cpp
+  void encode(std::string_view text, bool add_special_tokens, Workspace& workspace,
+              std::vector<int32_t>& out) const;
   void encode_text(std::string_view text, Workspace& workspace, std::vector<int32_t>& out) const;
   void encode_normalized(std::string_view text, Workspace& workspace,
                          std::vector<int32_t>& out) const;
