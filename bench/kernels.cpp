@@ -12,9 +12,10 @@
 #include <random>
 #include <string>
 
+#include "machine.h"
+#include "models.h"
 #include "msltx/base/arena.h"
 #include "msltx/ops/backend.h"
-#include "msltx/ops/bandwidth.h"
 #include "msltx/ops/ops.h"
 #include "msltx/ops/weight.h"
 
@@ -22,36 +23,9 @@ namespace {
 
 using namespace msltx;
 using namespace msltx::ops;
+using namespace msltx::bench;
 
-struct Machine {
-  double matrix_peak = 0;  // FLOP/s
-  double bandwidth = 0;    // bytes/s
-
-  static Machine measured() {
-    Executor& executor = Executor::global();
-    return {default_backend().matrix_peak(executor, DType::float32), read_bandwidth(executor)};
-  }
-  void print(const char* when) const {
-    std::printf("%s: matrix peak %.1f GFLOP/s, read bandwidth %.1f GB/s, %d threads, backend %s\n",
-                when, matrix_peak * 1e-9, bandwidth * 1e-9, Executor::global().threads(),
-                std::string(default_backend().name()).c_str());
-  }
-};
 Machine machine;
-
-// A model's shape and the batch it is trained with.
-struct Model {
-  const char* name;
-  int64_t C, layers, heads, V, T, B;
-  int64_t rows() const { return B * T; }
-  int64_t head_size() const { return C / heads; }
-  int64_t parameters() const { return layers * (12 * C + 13) * C + (V + T + 2) * C; }
-};
-constexpr Model kModels[] = {{"1m", 128, 4, 4, 1776, 64, 16},
-                             {"4m", 256, 4, 8, 1776, 128, 16},
-                             {"11m", 384, 6, 6, 1776, 256, 16},
-                             {"25m", 384, 8, 6, 32000, 256, 8},
-                             {"124m", 768, 12, 12, 50257, 256, 4}};
 
 // Tensors of one benchmark, filled with normal numbers, and the weights among them.
 class Memory {
