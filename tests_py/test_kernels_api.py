@@ -706,3 +706,35 @@ def test_threads_may_call_at_once() -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+@pytest.mark.parametrize("backend", [b.name for b in msltx.backends()])
+def test_adamw_follows_float64_over_many_steps(backend: str) -> None:
+    # 1 - 0.999f is off by 1.3e-5 of itself, and so would be the second moment.
+    lr, beta1, beta2, eps, decay = 1e-3, 0.9, 0.999, 1e-8, 0.1
+    rng = np.random.default_rng(5)
+    param = rng.standard_normal(257, dtype=np.float32)
+    m, v = np.zeros_like(param), np.zeros_like(param)
+    exact = [x.astype(np.float64) for x in (param, m, v)]
+    for step in range(1, 301):
+        grad = rng.standard_normal(257, dtype=np.float32)
+        param, m, v = kernels.adamw(
+            param,
+            m,
+            v,
+            grad,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
+            weight_decay=decay,
+            step=step,
+            backend=backend,
+        )
+        exact[1] = beta1 * exact[1] + (1 - beta1) * grad.astype(np.float64)
+        exact[2] = beta2 * exact[2] + (1 - beta2) * grad.astype(np.float64) ** 2
+        m_hat, v_hat = exact[1] / (1 - beta1**step), exact[2] / (1 - beta2**step)
+        exact[0] = (1 - lr * decay) * exact[0] - lr * m_hat / (np.sqrt(v_hat) + eps)
+        if step in (1, 300):
+            for got, want in zip((param, m, v), exact, strict=True):
+                assert np.linalg.norm(got - want) <= 1e-6 * np.linalg.norm(want)

@@ -173,14 +173,19 @@ void OpCall::set_attribute(const AttributeInfo& attribute, py::handle value) {
   };
   if (value.is_none() && !attribute.is_required) return;  // the default
   switch (attribute.type) {
-    case AttributeType::number: {
+    case AttributeType::number:
+    case AttributeType::number64: {
       const bool textual = PyBool_Check(value.ptr()) || PyUnicode_Check(value.ptr());
       const double number = textual ? -1.0 : PyFloat_AsDouble(value.ptr());
       if (textual || (number == -1.0 && PyErr_Occurred())) {
         PyErr_Clear();
         refuse("a number");
       }
-      OpInfo::value<float>(op(), attribute) = static_cast<float>(number);
+      if (attribute.type == AttributeType::number64) {
+        OpInfo::value<double>(op(), attribute) = number;
+      } else {
+        OpInfo::value<float>(op(), attribute) = static_cast<float>(number);
+      }
       break;
     }
     case AttributeType::integer:

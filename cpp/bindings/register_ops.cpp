@@ -53,6 +53,7 @@ std::string_view name_of(Element element) {
 std::string_view name_of(AttributeType type) {
   switch (type) {
     case AttributeType::number:
+    case AttributeType::number64:
       return "float";
     case AttributeType::integer:
       return "int";
@@ -79,6 +80,8 @@ py::object default_of(const AttributeInfo& attribute) {
   switch (attribute.type) {
     case AttributeType::number:
       return py::float_(shortest(attribute.default_value));
+    case AttributeType::number64:
+      return py::float_(attribute.default_value);
     case AttributeType::integer:
       return py::int_(static_cast<int64_t>(attribute.default_value));
     case AttributeType::boolean:

@@ -24,8 +24,8 @@ using train::TrainStep;
 
 optim::AdamWOptions optimizer_options(double weight_decay, const std::pair<double, double>& betas,
                                       double eps, double grad_clip) {
-  return {static_cast<float>(weight_decay), static_cast<float>(betas.first),
-          static_cast<float>(betas.second), static_cast<float>(eps), static_cast<float>(grad_clip)};
+  return {static_cast<float>(weight_decay), betas.first, betas.second, static_cast<float>(eps),
+          static_cast<float>(grad_clip)};
 }
 
 py::dict result_dict(const StepResult& result) {

@@ -285,8 +285,8 @@ def adamw(
         "grad_scale": _scalar(grad_scale),
         "skip": _scalar(skip),
         "lr": attribute(1e-2),
-        "beta1": attribute(0.9),
-        "beta2": attribute(0.95),
+        "beta1": 0.9,  # the engine keeps these two in float64
+        "beta2": 0.999,
         "eps": attribute(1e-8),
         "weight_decay": attribute(0.1),
         "step": step,

@@ -96,6 +96,8 @@ double value_of(const void* op, const AttributeInfo& attribute) {
   switch (attribute.type) {
     case AttributeType::number:
       return double{OpInfo::value<float>(op, attribute)};
+    case AttributeType::number64:
+      return OpInfo::value<double>(op, attribute);
     case AttributeType::integer:
     case AttributeType::choice:
       return static_cast<double>(OpInfo::value<int64_t>(op, attribute));

@@ -106,7 +106,8 @@ struct FieldInfo {
   bool is_output() const { return role != Role::reads; }
 };
 
-enum class AttributeType : uint8_t { number, integer, boolean, choice };
+// number64 is for numbers whose distance from 1 matters: 1 - 0.999f is off by 1.3e-5 of itself.
+enum class AttributeType : uint8_t { number, number64, integer, boolean, choice };
 
 struct AttributeInfo {
   std::string_view name;
@@ -172,7 +173,8 @@ struct OpInfo {
   static const Tensor& tensor(const void* op, const FieldInfo& field) {
     return *reinterpret_cast<const Tensor*>(static_cast<const std::byte*>(op) + field.offset);
   }
-  // An attribute as the bits of its field: a float, an int64_t (integer, choice) or a bool.
+  // An attribute as the bits of its field: a float, a double (number64), an int64_t (integer,
+  // choice) or a bool.
   template <class T>
   static T& value(void* op, const AttributeInfo& attribute) {
     return *reinterpret_cast<T*>(static_cast<std::byte*>(op) + attribute.offset);
@@ -231,6 +233,9 @@ class Describer {
   }
   AttributeInfo& attribute(std::string_view name, float Op::*member, std::string_view doc) {
     return add(name, AttributeType::number, doc, offset_of(member), double{defaults_.*member});
+  }
+  AttributeInfo& attribute(std::string_view name, double Op::*member, std::string_view doc) {
+    return add(name, AttributeType::number64, doc, offset_of(member), defaults_.*member);
   }
   AttributeInfo& attribute(std::string_view name, int64_t Op::*member, std::string_view doc) {
     return add(name, AttributeType::integer, doc, offset_of(member),

@@ -65,7 +65,9 @@ struct Adamw {
       "Hutter "
       "2019)";
   Tensor param, m, v, grad, grad_scale, skip;
-  float lr = 1e-3f, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0.01f;
+  float lr = 1e-3f;
+  double beta1 = 0.9, beta2 = 0.999;
+  float eps = 1e-8f, weight_decay = 0.01f;
   int64_t step = 1;
 
   template <class V>

@@ -1,6 +1,7 @@
 #include "msltx/optim/adamw.h"
 
 #include <cmath>
+#include <limits>
 
 #include "msltx/base/error.h"
 #include "msltx/ops/ops.h"
@@ -8,7 +9,7 @@
 namespace msltx::optim {
 namespace {
 
-void check_range(const char* name, float value, float low, float high, const char* limits) {
+void check_range(const char* name, double value, double low, double high, const char* limits) {
   if (!(value >= low && value < high)) {
     throw ValueError(concat("AdamW: ", name, " is ", value, "; it takes ", limits));
   }
@@ -17,11 +18,13 @@ void check_range(const char* name, float value, float low, float high, const cha
 }  // namespace
 
 void check(const AdamWOptions& options) {
-  check_range("weight_decay", options.weight_decay, 0, INFINITY, "0 or more");
+  check_range("weight_decay", double{options.weight_decay}, 0, INFINITY, "0 or more");
   check_range("beta1", options.beta1, 0, 1, "0 or more, below 1");
   check_range("beta2", options.beta2, 0, 1, "0 or more, below 1");
-  check_range("eps", options.eps, 0, INFINITY, "0 or more");
-  check_range("grad_clip", options.grad_clip, 0, INFINITY, "0 (no limit) or more");
+  // Not 0: a value that never had a gradient, as a token's that does not occur, would become 0 / 0.
+  check_range("eps", double{options.eps}, double{std::numeric_limits<float>::min()}, INFINITY,
+              "a number above 0 that float32 holds");
+  check_range("grad_clip", double{options.grad_clip}, 0, INFINITY, "0 (no limit) or more");
 }
 
 AdamW::AdamW(int64_t size, int64_t decayed, const AdamWOptions& options)
@@ -38,6 +41,7 @@ AdamW::AdamW(int64_t size, int64_t decayed, const AdamWOptions& options)
 
 void AdamW::encode(ops::Stream& stream, const Tensor& values, const Tensor& gradients,
                    const Tensor& losses, float learning_rate, bool skip_always) {
+  check_range("lr", double{learning_rate}, 0, INFINITY, "0 or more, finite in float32");
   ops::Stream::Scope scope(stream, "optimizer");
   ops::global_norm(stream, {norm_, gradients});
   ops::clip(stream, {{}, grad_scale_, skip_, {}, norm_, losses, options_.grad_clip, skip_always});

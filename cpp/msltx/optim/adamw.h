@@ -11,7 +11,7 @@ namespace msltx::optim {
 
 struct AdamWOptions {
   float weight_decay = 0.01f;
-  float beta1 = 0.9f, beta2 = 0.999f;
+  double beta1 = 0.9, beta2 = 0.999;
   float eps = 1e-8f;
   float grad_clip = 0;  // largest global norm of the gradients; 0: no limit
 };

@@ -168,6 +168,9 @@ class Call {
       case AttributeType::number:
         OpInfo::value<float>(op, attribute) = static_cast<float>(value);
         break;
+      case AttributeType::number64:
+        OpInfo::value<double>(op, attribute) = value;
+        break;
       case AttributeType::boolean:
         OpInfo::value<bool>(op, attribute) = value != 0;
         break;

@@ -34,9 +34,10 @@ double cross_entropy_row(float* logits, int64_t V, int32_t target, float scale);
 float exponentials_row(float* x, int64_t n, double* total);
 void scale_row(float* x, int64_t n, float factor);
 
-// What one AdamW step multiplies by: param -= decay param + step m / (sqrt(v) root + eps).
+// What one AdamW step multiplies by: m += rest1 (g - m), v += rest2 (g^2 - v), param -= decay param
+// + step m / (sqrt(v) root + eps).
 struct AdamwFactors {
-  float grad_scale, beta1, beta2, rest1, rest2, step, root, eps, decay;
+  float grad_scale, rest1, rest2, step, root, eps, decay;
 };
 
 // Updates n parameters and their moments from their gradients.

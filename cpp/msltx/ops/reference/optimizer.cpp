@@ -61,7 +61,7 @@ void clip(Stream& stream, const Clip& op) {
 void adamw(Stream& stream, const Adamw& op) {
   if (op.skip.defined() && op.skip.data()[0] != 0) return;
   const double grad_scale = op.grad_scale.defined() ? op.grad_scale.data()[0] : 1.0f;
-  const double lr = op.lr, beta1 = op.beta1, beta2 = op.beta2;
+  const double lr = op.lr, beta1 = op.beta1, beta2 = op.beta2;  // 1 - beta in float64, too
   const double correction1 = 1 - std::pow(beta1, static_cast<double>(op.step));
   const double correction2 = 1 - std::pow(beta2, static_cast<double>(op.step));
   const double keep = 1 - lr * double{op.weight_decay};
