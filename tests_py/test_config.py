@@ -58,7 +58,7 @@ def test_numpy_scalars_are_numbers() -> None:
         ({"vocab_size": 10.0}, r"vocab_size is 10\.0; it takes an integer"),
         ({"vocab_size": object()}, "vocab_size is a object; it takes None, bool, int"),
         ({"tie_weights": "yes"}, 'tie_weights is "yes"; it takes true or false'),
-        ({"dropout": float("nan")}, "dropout is null; it takes a number from 0 to 0.99"),
+        ({"dropout": float("nan")}, "dropout is nan; it takes a number from 0 to 0.99"),
         ({"n_embd": 64}, "unknown field n_embd; it is called embedding_dim here"),
         ({"num_layer": 2}, r"unknown field num_layer; did you mean num_layers\?"),
         ({"bias": {1: True}}, "bias has a key that is no str"),
@@ -74,6 +74,11 @@ def test_nesting_without_end_is_refused() -> None:
     loop["qkv"] = loop
     with pytest.raises(msltx.InvalidValueError, match="nests deeper than 64"):
         GPTConfig(**SMALL, bias=loop)  # type: ignore[arg-type]
+
+
+def test_a_preset_has_no_field_called_name() -> None:
+    with pytest.raises(ValueError, match="unknown field name"):
+        GPTConfig.preset("1m", **{"name": 3})
 
 
 def test_preset_and_replace() -> None:

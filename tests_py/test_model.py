@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import msltx
+from msltx import _core
 
 CONFIG = msltx.GPTConfig(
     vocab_size=61, context_length=16, embedding_dim=24, num_layers=2, num_heads=3
@@ -227,3 +229,144 @@ def test_generation_without_a_tokenizer(model: msltx.GPT) -> None:
         msltx.generate(model, None, "text")
     with pytest.raises(ValueError, match="temperature is -1"):
         msltx.generate(model, None, [1], temperature=-1)
+
+
+@pytest.mark.parametrize("normalizer", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_normalizer_that_is_none_is_refused(model: msltx.GPT, normalizer: float) -> None:
+    with pytest.raises(msltx.InvalidValueError, match=r"normalizer is .* takes a number above 0"):
+        model.forward_backward(*batch(), normalizer=normalizer)
+
+
+@pytest.mark.parametrize("lr", [float("nan"), -1.0, float("inf"), 1e39])
+def test_a_learning_rate_that_would_spoil_the_model_is_refused(model: msltx.GPT, lr: float) -> None:
+    optimizer = msltx.optim.AdamW(model)
+    model.forward_backward(*batch())
+    before = model.params["norm.weight"].copy()
+    with pytest.raises(msltx.InvalidValueError, match="lr is"):
+        optimizer.step(lr=lr)
+    np.testing.assert_array_equal(model.params["norm.weight"], before)
+    assert optimizer.steps == 0
+
+
+def test_an_eps_of_zero_is_refused(model: msltx.GPT) -> None:
+    with pytest.raises(msltx.InvalidValueError, match="eps is 0; it takes a number above 0"):
+        msltx.optim.AdamW(model, eps=0.0)
+
+
+def test_edited_parameters_are_taken_over_all_or_none(model: msltx.GPT) -> None:
+    before = model.params["embed.tokens.weight"].copy()
+
+    def edit() -> None:
+        with model.edit_params() as edited:
+            edited["embed.tokens.weight"][:] = 0
+            edited["norm.bias"] = np.zeros(3, np.float32)
+
+    with pytest.raises(msltx.InvalidValueError, match=r"norm\.bias"):
+        edit()
+    np.testing.assert_array_equal(model.params["embed.tokens.weight"], before)
+
+
+def test_a_training_step_takes_the_place_of_a_forward(model: msltx.GPT) -> None:
+    tokens, targets = (array.astype(np.int32) for array in batch())
+    step = _core.TrainStep(
+        model._core,
+        batch_size=4,
+        length=16,
+        gradient_accumulation_steps=1,
+        weight_decay=0.0,
+        betas=(0.9, 0.99),
+        eps=1e-8,
+        grad_clip=0.0,
+        learning_rate=1e-3,
+        min_learning_rate=0.0,
+        warmup_steps=0,
+        max_steps=10,
+        schedule="constant",
+        source=lambda _: (tokens, targets),
+    )
+    hidden = model.forward(tokens)
+    step.run()
+    with pytest.raises(msltx.InvalidValueError, match="backward needs a forward before it"):
+        model.backward(d_hidden=hidden)
+
+
+def test_saving_is_a_call_like_any_other(model: msltx.GPT, tmp_path: Path) -> None:
+    with pytest.raises(msltx.BusyError):  # from inside another call
+        _core.generate_tokens(
+            model._core,
+            np.array([1], np.int32),
+            max_tokens=2,
+            temperature=0.0,
+            top_k=0,
+            top_p=1.0,
+            seed=0,
+            stop_tokens=[],
+            on_token=lambda _: model.save(tmp_path / "model") is None,
+        )
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_number_of_threads_cannot_change_inside_a_call(model: msltx.GPT) -> None:
+    def change(_: int) -> bool:
+        msltx.set_num_threads(msltx.get_num_threads())
+        return True
+
+    with pytest.raises(msltx.BusyError, match="inside a job"):
+        _core.generate_tokens(
+            model._core,
+            np.array([1], np.int32),
+            max_tokens=2,
+            temperature=0.0,
+            top_k=0,
+            top_p=1.0,
+            seed=0,
+            stop_tokens=[],
+            on_token=change,
+        )
+
+
+def test_stop_tokens_may_be_numpy_integers(model: msltx.GPT) -> None:
+    free = msltx.generate(model, None, [1, 2], temperature=0, max_tokens=4)
+    for stop in (free.tokens[0], [free.tokens[0]], free.tokens[:1]):
+        made = msltx.generate(model, None, [1, 2], temperature=0, max_tokens=4, stop=stop)
+        assert (made.finish_reason, len(made.tokens)) == ("stop", 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stop": [1.5]}, "stop is 1.5"),
+        ({"stop": 2**40}, "stop is 1099511627776"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": True}, "seed is True"),
+        ({"max_tokens": 2**80}, "max_tokens is"),
+        ({"top_k": 2**80}, "top_k is"),
+        ({"temperature": 1e-60}, "temperature is 1e-60; it takes 0 .greedy. or a number from"),
+        ({"temperature": float("inf")}, "temperature is inf"),
+    ],
+)
+def test_options_of_generation_are_checked(
+    model: msltx.GPT, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(msltx.InvalidValueError, match=message):
+        msltx.generate(model, None, [1, 2], **options)
+
+
+def test_a_prompt_is_one_sequence(model: msltx.GPT) -> None:
+    with pytest.raises(msltx.InvalidValueError, match=r"shape \(2, 2\); one sequence"):
+        msltx.generate(model, None, [[1, 2], [3, 4]])
+
+
+def test_seeds_and_limits_of_a_model_are_checked() -> None:
+    for options in ({"seed": -1}, {"seed": 2**64}, {"memory_limit": -1}):
+        with pytest.raises(msltx.InvalidValueError, match=f"{next(iter(options))} is -?[0-9]+"):
+            msltx.GPT(CONFIG, **options)
+
+
+def test_a_vocabulary_rounded_up_generates(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the cat sat on the mat\n" * 20, "utf-8")
+    tokenizer = msltx.Tokenizer.train(tmp_path / "text.txt", vocab_size=270)
+    config = CONFIG.replace(vocab_size=2 * tokenizer.vocab_size)
+    made = msltx.generate(msltx.GPT(config), tokenizer, "the", temperature=10.0, max_tokens=12)
+    assert max(made.tokens) >= tokenizer.vocab_size
+    assert made.text

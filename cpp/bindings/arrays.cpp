@@ -16,6 +16,10 @@ Tensor borrow(const py::array& array, DType dtype, const std::string& what) {
     throw ValueError(concat(what, " of shape ", to_string(shape),
                             " is not C-contiguous; numpy.ascontiguousarray makes it so"));
   }
+  if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) {
+    throw ValueError(concat(what, " of shape ", to_string(shape),
+                            " does not lie at a multiple of its element size; a copy does"));
+  }
   if (array.ndim() > Tensor::kMaxRank) {
     throw ValueError(
         concat(what, " has ", array.ndim(), " dimensions; the limit is ", Tensor::kMaxRank));

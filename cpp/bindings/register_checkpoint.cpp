@@ -40,6 +40,7 @@ std::string load_tokenizer_json(const std::string& path) {
 std::string save_checkpoint(TrainStep& step, const std::string& run,
                             const std::string& tokenizer_json, const std::string& state, bool best,
                             int64_t keep) {
+  const Exclusive::Guard guard(step.model().exclusive(), "the model");
   // Not run_released: a Ctrl-C that asks for this save must not cut it short.
   py::gil_scoped_release released;
   const auto parameters = exchange::named_parameters(step.model());
@@ -54,6 +55,7 @@ std::string save_checkpoint(TrainStep& step, const std::string& run,
 
 // Parameters, moments, and both counters; returns the rest of the state as JSON.
 std::string restore_checkpoint(TrainStep& step, const std::string& path) {
+  const Exclusive::Guard guard(step.model().exclusive(), "the model");
   return run_released([&] {
     const exchange::Checkpoint checkpoint = exchange::load_checkpoint(path);
     if (!(checkpoint.model.config == step.model().config())) {
@@ -78,7 +80,8 @@ void register_checkpoint(py::module_& m) {
   auto gpt = py::reinterpret_borrow<py::class_<GPT>>(m.attr("GPT"));
   gpt.def(
       "save",
-      [](const GPT& model, const std::string& path, const std::string& tokenizer_json) {
+      [](GPT& model, const std::string& path, const std::string& tokenizer_json) {
+        const Exclusive::Guard guard(model.exclusive(), "the model");
         run_released([&] { exchange::save_model(path, model, tokenizer_json); });
       },
       py::arg("path"), py::arg("tokenizer_json") = "");

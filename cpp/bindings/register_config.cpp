@@ -102,7 +102,8 @@ void register_config(py::module_& m) {
           [](const std::string& name, const py::kwargs& changes) {
             return model::preset(name, fields_of(changes));
           },
-          py::arg("name"), "The preset of that name, with these fields in place of its own.")
+          // Its argument has no name, so that a field `name` is an unknown field like any other.
+          "The preset of that name, with these fields in place of its own.")
       .def_static(
           "preset_names",
           [] {

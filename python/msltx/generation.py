@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from msltx import _core
+from msltx._arguments import MOST_COUNT, MOST_SEED, MOST_TOKEN, whole_number
 from msltx._core import InvalidValueError
 from msltx.model import GPT, token_array
 
@@ -49,14 +50,19 @@ class _TextWatch:
         self, tokenizer: Tokenizer, stops: Sequence[str], on_text: Callable[[str], object] | None
     ) -> None:
         self._decoder = tokenizer.stream_decoder()
+        self._known = tokenizer.vocab_size
         self._stops = [stop for stop in stops if stop]
         self._on_text = on_text
         self.text = ""
         self._shown = 0
 
     def push(self, token: int) -> bool:
-        """Take a token in; False where a stop text has come up."""
-        self.text += self._decoder.push(token)
+        """Take a token in; False where a stop text has come up.
+
+        A model may have more tokens than the tokenizer, to round its size up; they have no text.
+        """
+        if token < self._known:
+            self.text += self._decoder.push(token)
         found = [at for stop in self._stops if (at := self.text.find(stop, self._shown)) >= 0]
         if found:
             self.text = self.text[: min(found)]
@@ -112,7 +118,7 @@ def generate(
     max_tokens : int, default 128
         New tokens at most.
     temperature : float, default 1
-        Logits are divided by it; 0 means greedy: the most probable token always.
+        Logits are divided by it, 1e-6 to 1e6; 0 means greedy: the most probable token always.
     top_k : int, optional
         Draw from the k most probable tokens only.
     top_p : float, optional
@@ -135,9 +141,10 @@ def generate(
         For an option out of its range, a prompt longer than the context, a token outside the
         vocabulary, or text without a tokenizer.
     """
-    stops = [stop] if isinstance(stop, (str, int)) else list(stop)
+    alone = isinstance(stop, str) or not isinstance(stop, Iterable)
+    stops: list[str | int] = [stop] if alone else list(stop)  # type: ignore[list-item, arg-type]
     stop_texts = [s for s in stops if isinstance(s, str)]
-    stop_tokens = [s for s in stops if isinstance(s, int)]
+    stop_tokens = [whole_number(s, "stop", 0, MOST_TOKEN) for s in stops if not isinstance(s, str)]
     if tokenizer is None and (isinstance(prompt, str) or stop_texts or on_text is not None):
         raise InvalidValueError(
             "text needs a tokenizer; without one, prompt and stop are token ids"
@@ -150,17 +157,22 @@ def generate(
             prompt = np.array([beginning], dtype=np.int32)
     if tokenizer is not None and tokenizer.eos_id is not None:
         stop_tokens.append(tokenizer.eos_id)
+    ids = token_array(prompt, "the prompt")
+    if len(ids) != 1 or ids.ndim != 2:
+        raise InvalidValueError(
+            f"the prompt has shape {np.shape(prompt)}; one sequence of tokens is expected"
+        )
     watch = None if tokenizer is None else _TextWatch(tokenizer, stop_texts, on_text)
 
     needs_watch = watch is not None and (stop_texts or on_text is not None)
     made = _core.generate_tokens(
         model._core,
-        token_array(prompt, "the prompt")[0],
-        max_tokens=max_tokens,
+        ids[0],
+        max_tokens=whole_number(max_tokens, "max_tokens", 0, MOST_COUNT),
         temperature=temperature,
-        top_k=0 if top_k is None else top_k,
+        top_k=0 if top_k is None else whole_number(top_k, "top_k", 0, MOST_COUNT),
         top_p=1.0 if top_p is None else top_p,
-        seed=seed,
+        seed=whole_number(seed, "seed", 0, MOST_SEED),
         stop_tokens=stop_tokens,
         on_token=watch.push if watch is not None and needs_watch else None,
     )

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msltx import _core
+from msltx._arguments import MOST_COUNT, MOST_SEED, whole_number
 from msltx._core import GPTConfig, InvalidValueError
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ def token_array(tokens: npt.ArrayLike, name: str) -> npt.NDArray[np.int32]:
         worst = array.max() if array.max() > limits.max else array.min()
         raise InvalidValueError(f"{name} holds {worst}, which is no token id")
     return np.ascontiguousarray(array, dtype=np.int32)
+
+
+def _limit(memory_limit: int | None) -> int:
+    if memory_limit is None:
+        return 0
+    return whole_number(memory_limit, "memory_limit", 1, MOST_COUNT)
 
 
 class Gradients(Mapping[str, Floats]):
@@ -131,7 +138,11 @@ class GPT:
         memory_limit: int | None = None,
     ) -> None:
         self._core = _core.GPT(
-            config, seed=seed, dtype=dtype, backend=backend, memory_limit=memory_limit or 0
+            config,
+            seed=whole_number(seed, "seed", 0, MOST_SEED),
+            dtype=dtype,
+            backend=backend,
+            memory_limit=_limit(memory_limit),
         )
 
     @property
@@ -161,12 +172,20 @@ class GPT:
 
     @contextlib.contextmanager
     def edit_params(self) -> Iterator[dict[str, Floats]]:
-        """Give writable copies of all parameters, taken over when the block ends well."""
+        """Give writable copies of all parameters, taken over when the block ends well.
+
+        All are taken over or, where one has another shape or dtype, none.
+        """
         edited = {name: values.copy() for name, values in self.params.items()}
         yield edited
-        unknown = edited.keys() - set(self.params)
-        if unknown:
-            raise InvalidValueError(f"the model has no parameter {sorted(unknown)[0]}")
+        for name, values in edited.items():
+            if name not in self.params:
+                raise InvalidValueError(f"the model has no parameter {name}")
+            now, then = np.asarray(values), self.params[name]
+            if now.shape != then.shape or now.dtype != then.dtype:
+                raise InvalidValueError(
+                    f"{name} is {then.dtype} {then.shape}; it was given {now.dtype} {now.shape}"
+                )
         for name, values in edited.items():
             self.params[name] = values
 
@@ -255,6 +274,8 @@ class GPT:
         loss : float
             0 for a batch in which nothing is counted.
         """
+        if normalizer is not None and not normalizer > 0:
+            raise InvalidValueError(f"normalizer is {normalizer}; it takes a number above 0")
         return self._core.forward_backward(
             token_array(tokens, "tokens"),
             token_array(targets, "targets"),
@@ -316,7 +337,7 @@ class GPT:
             dtype, backend and memory_limit, as for a new model.
         """
         model = cls.__new__(cls)
-        memory_limit = options.pop("memory_limit", None) or 0
+        memory_limit = _limit(options.pop("memory_limit", None))
         model._core = _core.GPT.load(os.fspath(path), memory_limit=memory_limit, **options)
         return model
 

@@ -236,6 +236,10 @@ void Executor::set_threads(int threads) {
   if (threads < 1 || threads > kMaxThreads) {
     throw ValueError(concat("threads is ", threads, "; it takes 1 to ", kMaxThreads));
   }
+  if (here.pool != nullptr && here.pool == pool_.get()) {
+    throw BusyError(
+        "the number of threads cannot change inside a job, whose end it would wait for");
+  }
   std::lock_guard lock(jobs_);
   if (threads == threads_) return;
   pool();

@@ -29,7 +29,7 @@ class Executor {
 
   int threads() const { return threads_; }
   // Waits for the job under way, then goes on with `threads` workers. Throws ValueError outside [1,
-  // 1024].
+  // 1024], BusyError when called from a job.
   void set_threads(int threads);
 
   // Runs `job` on worker 0 and returns when it has ended, rethrowing what it threw. `poll` is

@@ -1,16 +1,22 @@
 #include "msltx/generate/sampler.h"
 
-#include <cmath>
-
 #include "msltx/base/error.h"
 #include "msltx/ops/ops.h"
 
 namespace msltx::generate {
 
+namespace {
+
+// Beyond these, logits over temperature leave float32.
+constexpr double kLeastTemperature = 1e-6, kMostTemperature = 1e6;
+
+}  // namespace
+
 void check(const SamplerOptions& options) {
-  if (!(options.temperature >= 0) || !std::isfinite(options.temperature)) {
-    throw ValueError(concat("temperature is ", options.temperature,
-                            "; it takes 0 (greedy) or a number above it"));
+  const double t = options.temperature;
+  if (t != 0 && !(t >= kLeastTemperature && t <= kMostTemperature)) {
+    throw ValueError(concat("temperature is ", t, "; it takes 0 (greedy) or a number from ",
+                            kLeastTemperature, " to ", kMostTemperature));
   }
   if (options.top_k < 0) {
     throw ValueError(concat("top_k is ", options.top_k, "; it takes 0 (all tokens) or more"));

@@ -1,5 +1,6 @@
 // A GPTConfig as JSON, and JSON (or a dict of Python, or a group of YAML) as a GPTConfig.
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <type_traits>
 #include <utility>
@@ -27,6 +28,9 @@ std::string join(const auto& names, std::string_view between) {
 // The value as it stands in the file, cut where it is long.
 std::string shown(const json& value) {
   constexpr size_t kLongest = 60;
+  if (value.is_number_float() && !std::isfinite(value.get<double>())) {
+    return std::isnan(value.get<double>()) ? "nan" : concat(value.get<double>());
+  }
   std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
   return text.size() > kLongest ? text.substr(0, kLongest) + "..." : text;
 }

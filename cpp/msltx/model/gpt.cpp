@@ -146,8 +146,8 @@ void GPT::plan(BatchShape shape, Keep keep, int64_t bytes_elsewhere) {
   const bool fits = activations_ && activations_->shape() == shape &&
                     (activations_->keep() == keep || !for_backward) &&
                     bytes_elsewhere <= bytes_elsewhere_;
+  ready_for_backward_ = false;  // whoever plans is about to overwrite what a forward has left
   if (fits) return;
-  ready_for_backward_ = false;
   bytes_elsewhere_ = std::max(bytes_elsewhere_, bytes_elsewhere);
   auto next = std::make_unique<Activations>(config_, shape, keep);
 
@@ -324,12 +324,11 @@ Tensor GPT::forward(const int32_t* tokens, BatchShape shape, Keep keep) {
   check_tokens(tokens, shape.rows());
   plan(shape, keep);
   load(tokens, nullptr);
-  ready_for_backward_ = false;
   run([&](Stream& stream) {
     encode_prepare(stream, keep == Keep::for_backward);
     encode_forward(stream);
   });
-  ready_for_backward_ = activations_->keep() == Keep::for_backward;
+  ready_for_backward_ = keep == Keep::for_backward;
   return activations_->hidden;
 }
 
@@ -384,9 +383,11 @@ float GPT::forward_backward(const int32_t* tokens, const int32_t* targets, Batch
   check_shape(shape);
   check_tokens(tokens, shape.rows());
   const int64_t counted = check_targets(targets, shape.rows(), ignore_index);
+  if (!(normalizer >= 0) || !std::isfinite(normalizer)) {
+    throw ValueError(concat("normalizer is ", normalizer, "; it takes a number above 0"));
+  }
   plan(shape, Keep::for_backward);
   load(tokens, targets);
-  ready_for_backward_ = false;
   const double divisor =
       normalizer > 0 ? normalizer : static_cast<double>(std::max<int64_t>(counted, 1));
   run([&](Stream& stream) {
@@ -407,7 +408,6 @@ double GPT::evaluate_sum(const int32_t* tokens, const int32_t* targets, BatchSha
   check_targets(targets, shape.rows(), ignore_index);
   plan(shape, Keep::nothing);
   load(tokens, targets);
-  ready_for_backward_ = false;
   run([&](Stream& stream) {
     encode_prepare(stream, false);
     encode_forward(stream);

@@ -72,8 +72,9 @@ class GPT {
   double evaluate_sum(const int32_t* tokens, const int32_t* targets, BatchShape shape,
                       int64_t ignore_index = -1);
 
-  // Reserves what a batch of this shape needs, scratch included. `gradient_bytes_elsewhere`
-  // (optimizer moments) counts against the limit. Throws MemoryLimitError with advice.
+  // Reserves what a batch of this shape needs, scratch included. `bytes_elsewhere` (optimizer
+  // moments) counts against the limit. Throws MemoryLimitError with advice. backward() then needs
+  // another forward().
   void plan(BatchShape shape, Keep keep, int64_t bytes_elsewhere = 0);
   MemoryReport memory() const;
   Activations& activations() { return *activations_; }

@@ -46,8 +46,9 @@ double Schedule::at(int64_t step) const {
 }
 
 void check(const Schedule& s) {
-  if (!(s.learning_rate > 0) || !std::isfinite(s.learning_rate)) {
-    throw ValueError(concat("learning_rate is ", s.learning_rate, "; it takes a number above 0"));
+  if (!(s.learning_rate > 0) || !std::isfinite(static_cast<float>(s.learning_rate))) {
+    throw ValueError(concat("learning_rate is ", s.learning_rate,
+                            "; it takes a number above 0, finite in float32"));
   }
   if (!(s.min_learning_rate >= 0 && s.min_learning_rate <= s.learning_rate)) {
     throw ValueError(concat("min_learning_rate is ", s.min_learning_rate,

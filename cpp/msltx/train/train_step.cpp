@@ -8,6 +8,9 @@
 namespace msltx::train {
 namespace {
 
+// Keeps every product of sizes far below 2^63; memory sets the real limit.
+constexpr int64_t kMostTokens = int64_t{1} << 40;
+
 StepShape checked(const StepShape& shape) {
   if (shape.micro_batch.sequences < 1) {
     throw ValueError(concat("batch_size is ", shape.micro_batch.sequences, "; it takes 1 or more"));
@@ -15,6 +18,15 @@ StepShape checked(const StepShape& shape) {
   if (shape.gradient_accumulation < 1) {
     throw ValueError(concat("gradient_accumulation_steps is ", shape.gradient_accumulation,
                             "; it takes 1 or more"));
+  }
+  const double tokens = static_cast<double>(shape.micro_batch.sequences) *
+                        static_cast<double>(shape.micro_batch.length) *
+                        static_cast<double>(shape.gradient_accumulation);
+  if (tokens > static_cast<double>(kMostTokens)) {
+    throw ValueError(concat("a step of batch_size ", shape.micro_batch.sequences,
+                            ", gradient_accumulation_steps ", shape.gradient_accumulation,
+                            " and sequences of ", shape.micro_batch.length,
+                            " tokens is larger than the limit, ", kMostTokens, " tokens"));
   }
   return shape;
 }
@@ -29,14 +41,16 @@ TrainStep::TrainStep(model::GPT& model, const StepShape& shape,
       optimizer_(model.parameters().values().dim(0), model.parameters().decayed(), optimizer),
       schedule_(schedule),
       source_(std::move(source)),
-      ignore_index_(ignore_index),
-      tokens_(static_cast<size_t>(shape.tokens())),
-      targets_(static_cast<size_t>(shape.tokens())),
-      loss_arena_(shape.gradient_accumulation * size_of(DType::float32)) {
+      ignore_index_(ignore_index) {
   optim::check(schedule);
-  losses_ = loss_arena_.allocate(DType::float32, {shape.gradient_accumulation});
+  // Planned before it is allocated, so that a step too large for memory is refused with advice.
+  const int64_t ids = 2 * shape.tokens() * size_of(DType::int32);
   model_.plan(shape.micro_batch, model::Keep::for_backward,
-              optim::AdamW::bytes(model.parameters().values().dim(0)));
+              optim::AdamW::bytes(model.parameters().values().dim(0)) + ids);
+  tokens_.resize(static_cast<size_t>(shape.tokens()));
+  targets_.resize(static_cast<size_t>(shape.tokens()));
+  loss_arena_ = Arena(shape.gradient_accumulation * size_of(DType::float32));
+  losses_ = loss_arena_.allocate(DType::float32, {shape.gradient_accumulation});
 }
 
 void TrainStep::encode_gradients(ops::Stream& stream, float scale) {
