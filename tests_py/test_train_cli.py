@@ -134,3 +134,90 @@ def test_a_config_that_is_no_yaml(tmp_path: Path) -> None:
     path.write_text("trainin: {}", "utf-8")
     _, errors = msltx("train", path, code=2)
     assert "did you mean training?" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--set", "training.betas=[1"], 2, "training.betas is [1, which is not valid YAML"),
+        (["--set", "training.batch_size=99999999999999999999999"], 2, "training.batch_size is 9"),
+        (["--set", "training.seed=99999999999999999999999"], 2, "training.seed is 9"),
+        (["--batch-size", "1000000000"], 1, "may be used"),
+        (["--threads", "99999999999"], 2, "run.threads is 99999999999"),
+        (["--learning-rate", "1e39"], 2, "learning_rate is 1e+39"),
+        (["--set", "model.preset=5"], 2, "model.preset is 5"),
+        (["--preset", "1m", "--set", "model.name=3"], 2, "unknown field name"),
+        (["--set", "model.norm_eps=.nan"], 2, "norm_eps is nan"),
+        (["--set", "training.mixed_precision=true"], 2, "training.dtype is 'bfloat16'"),
+        (["--resume"], 1, "has no checkpoint to resume from"),
+    ],
+)
+def test_wrong_values_leave_nothing_behind(
+    folder: Path, arguments: list[str], code: int, message: str
+) -> None:
+    out = folder / "refused"
+    _, errors = msltx("train", folder / "run.yaml", "--out", out, *arguments, code=code)
+    assert message in errors
+    assert not (out / "config.yaml").exists()
+
+
+def test_a_refused_resume_keeps_the_run_as_it_was(folder: Path) -> None:
+    run = folder / "kept"
+    msltx("train", folder / "run.yaml", "--out", run, "--max-steps", "2")
+    before = (run / "config.yaml").read_text()
+    _, errors = msltx("train", "--resume", "--out", run, "--set", "model.num_layers=3", code=2)
+    assert "another configuration" in errors
+    assert (run / "config.yaml").read_text() == before
+    msltx("train", "--resume", "--out", run, "--max-steps", "3")
+    assert "max_steps: 3" in (run / "config.yaml").read_text()
+
+
+def test_environment_gives_text_as_it_stands_and_wrong_values_are_named(folder: Path) -> None:
+    out = folder / "2024"
+    msltx("train", folder / "run.yaml", MSLTX_OUT=str(out), MSLTX_SAMPLE_PROMPT="1e5: [")
+    assert (out / "checkpoints" / "last").exists()
+    _, errors = msltx(
+        "train", folder / "run.yaml", "--out", folder / "no", code=2, MSLTX_MAX_STEPS="[1"
+    )
+    assert "MSLTX_MAX_STEPS is [1, which is not valid YAML" in errors
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: {1: 2}", "model has a setting 1"),
+        ("model:\ntraining:", "context_length is missing"),
+    ],
+)
+def test_odd_yaml_is_one_sentence(folder: Path, text: str, message: str) -> None:
+    (folder / "odd.yaml").write_text(text, "utf-8")
+    _, errors = msltx(
+        "train", folder / "odd.yaml", "--data", folder / "set", "--out", folder / "odd", code=2
+    )
+    assert message in errors
+
+
+def test_generate_and_eval_refuse_in_one_sentence_and_print_nothing(folder: Path) -> None:
+    run = folder / "small"
+    msltx("train", folder / "run.yaml", "--out", run, "--max-steps", "1")
+    for arguments, message in (
+        (["generate", run, "--seed", "-1"], "seed is -1"),
+        (["generate", run, "--max-tokens", "9" * 30], "max_tokens is 999"),
+        (["generate", run, "--top-k", "9" * 30], "top_k is 999"),
+        (["generate", run, "--temperature", "1e-60", "--prompt", "a"], "temperature is 1e-60"),
+        (["generate", run, "--prompt", "line 12 " * 50], "context_length is 32"),
+        (["eval", run, "--data", folder / "set", "--batch-size", "9" * 30], "batch_size is 999"),
+        (["eval", run, "--data", folder / "set", "--max-tokens", "-4"], "max_tokens is -4"),
+    ):
+        out, errors = msltx(*arguments, code=2)
+        assert message in errors
+        assert not out
+    done = subprocess.run(
+        [sys.executable, "-m", "msltx", "generate", str(run), "--prompt", "-"],
+        input=b"a\xff",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"not UTF-8 at byte offset 1" in done.stderr

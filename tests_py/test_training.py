@@ -18,7 +18,7 @@ import pytest
 
 import msltx
 from msltx.data import Dataset
-from msltx.training import TrainingStopped, evaluate
+from msltx.training import Evaluation, TrainingStopped, evaluate
 
 SENTENCE = "the quick brown fox jumps over the lazy dog while seven wizards watch quietly\n\n"
 SIZES = {"context_length": 24, "embedding_dim": 48, "num_layers": 2, "num_heads": 4}
@@ -224,3 +224,51 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_last_checkpoint(
     assert os.waitstatus_to_exitcode(status) == 0
     assert same_values(msltx.GPT.load(run), model)
     assert (run / "checkpoints" / "last").resolve().name == "step_00000002"
+
+
+def test_resume_is_exact_with_accumulation_evaluation_and_a_spoilt_log(
+    data: Dataset, tmp_path: Path
+) -> None:
+    settings = {**FAST, "gradient_accumulation_steps": 3, "eval_every": 2, "batch_size": 3}
+    whole, parts = new_model(data), new_model(data)
+    msltx.train(whole, data, out=tmp_path / "whole", max_steps=9, warmup_steps=2, **settings)
+
+    def stop_after_5(p: msltx.training.Progress) -> None:
+        if p.step == 5:
+            raise KeyboardInterrupt
+
+    run = tmp_path / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        msltx.train(
+            parts, data, out=run, max_steps=9, warmup_steps=2, on_step=stop_after_5, **settings
+        )
+    with (run / "log.csv").open("ab") as log:
+        log.write(b"\0\0\n7,\xff\n6")
+    resumed = new_model(data, seed=7)
+    msltx.train(resumed, data, out=run, resume=True, max_steps=9, warmup_steps=2, **settings)
+    assert same_values(whole, resumed)
+    with (run / "log.csv").open(encoding="utf-8") as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == [2, 4, 6, 8, 9]
+
+
+def test_best_is_the_best_checkpoint_there_is(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([1.0, 3.0, 0.5, 2.0, 0.7, 4.0])  # those after steps 2, 4 and 6 have a checkpoint
+    monkeypatch.setattr(
+        "msltx.training.evaluate", lambda *_, **__: Evaluation(next(losses), 1, None)
+    )
+    settings = {**FAST, "eval_every": 1, "save_every": 2}
+    msltx.train(new_model(data), data, out=tmp_path / "run", max_steps=6, **settings)
+    assert (tmp_path / "run" / "checkpoints" / "best").resolve().name == "step_00000004"
+
+
+def test_a_step_too_large_is_refused_before_memory_is_asked_for(data: Dataset) -> None:
+    for changes, error, message in (
+        ({"batch_size": 2**61}, msltx.InvalidValueError, "larger than the limit"),
+        ({"gradient_accumulation_steps": 10**9}, msltx.MemoryLimitError, "may be used"),
+        ({"batch_size": 10**9}, msltx.MemoryLimitError, "may be used"),
+        ({"learning_rate": 1e39}, msltx.InvalidValueError, "finite in float32"),
+    ):
+        with pytest.raises(error, match=message):
+            msltx.train(new_model(data), data, max_steps=1, **{**FAST, **changes})

@@ -28,8 +28,9 @@ __all__ = [
     "write_settings",
 ]
 
-Count = Annotated[int, Meta(ge=1)]
-CountOrNone = Annotated[int, Meta(ge=0)]
+_MOST = 2**62  # more would not reach the engine
+Count = Annotated[int, Meta(ge=1, le=_MOST)]
+CountOrNone = Annotated[int, Meta(ge=0, le=_MOST)]
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -92,7 +93,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     out: str
     """Folder of the run."""
-    threads: CountOrNone = 0
+    threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     """0: what the machine gives."""
 
 
@@ -164,9 +165,27 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 StructType = TypeVar("StructType", bound=msgspec.Struct)
 
 
-def parse_yaml(text: str) -> Any:
-    """Read one YAML value, with 3e-4 as a number."""
-    return yaml.load(text, _Loader)
+def parse_yaml(text: str, what: str) -> Any:
+    """Read one YAML value, with 3e-4 as a number.
+
+    Raises
+    ------
+    InvalidValueError
+        Naming `what` the text was given for.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError):
+        raise InvalidValueError(f"{what} is {text}, which is not valid YAML") from None
+
+
+def parse_setting(group: str, name: str, text: str, what: str) -> Any:
+    """Read the text of a setting; one that takes text takes it as it stands."""
+    if group in _GROUPS:
+        for field in msgspec.structs.fields(_GROUPS[group]):
+            if field.name == name and field.type is str:
+                return text
+    return parse_yaml(text, what)
 
 
 def write_settings(path: str | os.PathLike[str], settings: Settings) -> None:
@@ -202,14 +221,26 @@ def convert(values: Mapping[str, Any], kind: type[StructType], group: str) -> St
         raise InvalidValueError(f"{group}: {message}") from None
 
 
-def from_environment(kind: type[msgspec.Struct]) -> dict[str, Any]:
+def from_environment(group: str) -> dict[str, Any]:
     """Give the settings of a group that MSLTX_<NAME> variables set, read as YAML values."""
     found = {}
-    for field in msgspec.structs.fields(kind):
-        text = os.environ.get(f"MSLTX_{field.name.upper()}")
+    for field in msgspec.structs.fields(_GROUPS[group]):
+        variable = f"MSLTX_{field.name.upper()}"
+        text = os.environ.get(variable)
         if text:
-            found[field.name] = parse_yaml(text)
+            found[field.name] = parse_setting(group, field.name, text, variable)
     return found
+
+
+def _one_dtype(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Read `mixed_precision: true` as `dtype: bfloat16`, which an explicit dtype overrules."""
+    rest = dict(values)
+    if "mixed_precision" in rest:
+        mixed = rest.pop("mixed_precision")
+        if not isinstance(mixed, bool):
+            raise InvalidValueError(f"training.mixed_precision is {mixed!r}: expected bool")
+        rest.setdefault("dtype", "bfloat16" if mixed else "float32")
+    return rest
 
 
 def load_settings(
@@ -232,6 +263,7 @@ def load_settings(
     """
     document = {} if path is None else read_yaml(path)
     groups = ["model", *_GROUPS]
+    document = {group: {} if values is None else values for group, values in document.items()}
     for group, values in document.items():
         if group not in groups:
             raise InvalidValueError(f"{path} has a group {group}{nearest(str(group), groups)}")
@@ -239,15 +271,18 @@ def load_settings(
             raise InvalidValueError(
                 f"{path}: {group} is {values!r}; a group of settings is expected"
             )
-    training = dict(document.get("training", {}))
-    if "mixed_precision" in training:
-        training.setdefault("dtype", "bfloat16" if training.pop("mixed_precision") else "float32")
-    document["training"] = training
+        for name in values:
+            if not isinstance(name, str):
+                raise InvalidValueError(f"{path}: {group} has a setting {name!r}, which is no name")
 
     merged: dict[str, Any] = {}
     for group, kind in _GROUPS.items():
         given = {k: v for k, v in flags.get(group, {}).items() if v is not None}
-        values = {**document.get(group, {}), **from_environment(kind), **given}
+        values = {
+            **_one_dtype(document.get(group, {})),
+            **from_environment(group),
+            **_one_dtype(given),
+        }
         merged[group] = convert(values, kind, group)
     model = {k: v for k, v in flags.get("model", {}).items() if v is not None}
     return Settings(model={**document.get("model", {}), **model}, **merged)

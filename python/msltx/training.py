@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msltx import _core
+from msltx._arguments import MOST_COUNT, whole_number
 from msltx._core import Error, FileError, InvalidValueError
 from msltx.generation import generate
 from msltx.model import GPT
@@ -123,12 +124,9 @@ class _Log:
     """log.csv of a run. Resuming drops the lines of steps that are done again."""
 
     def __init__(self, path: Path, first_step: int) -> None:
-        kept: list[list[str]] = []
-        if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                kept = [r for r in list(csv.reader(file))[1:] if r and int(r[0]) <= first_step]
         temporary = path.with_suffix(".tmp")
         try:
+            kept = self._whole_rows(path, first_step) if path.exists() else []
             with temporary.open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([_LOG_COLUMNS, *kept])
             temporary.replace(path)
@@ -137,6 +135,13 @@ class _Log:
             raise FileError(f"cannot write {path}: {error.strerror}") from None
         self._path = path
         self._writer = csv.writer(self._file)
+
+    @staticmethod
+    def _whole_rows(path: Path, first_step: int) -> list[list[str]]:
+        """Give the rows up to a step; one that a crash has cut or spoilt is left out."""
+        text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+        rows = [row for row in csv.reader(text.splitlines()) if len(row) == len(_LOG_COLUMNS)]
+        return [row for row in rows if row[0].isdecimal() and int(row[0]) <= first_step]
 
     def write(self, p: Progress) -> None:
         def number(value: float | None, form: str) -> str:
@@ -216,7 +221,10 @@ class _Trainer:
             return
         done = self.step.next_step
         val_loss = self.val_losses.get(done)
+        # The best of those that were saved: an evaluation between two checkpoints leaves no model.
         is_best = val_loss is not None and val_loss <= self.best
+        if val_loss is not None and is_best:
+            self.best = val_loss
         state = {
             "best_val_loss": None if math.isinf(self.best) else self.best,
             "settings": {f: getattr(self.settings, f) for f in self.settings.__struct_fields__},
@@ -238,7 +246,6 @@ class _Trainer:
         if loss is None:
             return None
         self.val_losses[self.step.next_step] = loss
-        self.best = min(self.best, loss)
         return loss
 
     def sample(self) -> None:
@@ -263,8 +270,8 @@ class _Trainer:
         s = self.settings
         log = None if self.out is None else _Log(self.out / "log.csv", self.step.next_step)
         flops = flops_per_token(self.model, self.length)
-        skipped_in_a_row = 0
-        saved_at = -1
+        not_finite_in_a_row = 0
+        saved_at = self.step.next_step
 
         def due(interval: int, done: int) -> bool:
             return interval > 0 and (done % interval == 0 or done == s.max_steps)
@@ -275,7 +282,8 @@ class _Trainer:
                     result = self.step.run()
                 done = self.step.next_step
                 self.losses.append(result["loss"])
-                skipped_in_a_row = skipped_in_a_row + 1 if result["skipped"] else 0
+                not_finite = result["skipped"] and result["counted"] > 0
+                not_finite_in_a_row = not_finite_in_a_row + 1 if not_finite else 0
                 val_loss = self.evaluate() if due(s.eval_every, done) else None
                 rate = self.clock.tokens_per_s
                 progress = Progress(
@@ -294,11 +302,11 @@ class _Trainer:
                     log.write(progress)
                 if on_step is not None:
                     on_step(progress)
-                if skipped_in_a_row >= s.max_skipped_steps:
+                if not_finite_in_a_row >= s.max_skipped_steps:
                     self.save()
                     raise TrainingStopped(
-                        f"{skipped_in_a_row} steps in a row were skipped because loss or gradient "
-                        f"norm was not finite; the last good state is saved (step {done})"
+                        f"{not_finite_in_a_row} steps in a row were skipped because loss or "
+                        f"gradient norm was not finite; the last good state is saved (step {done})"
                     )
                 if due(s.sample_every, done):
                     self.sample()
@@ -306,7 +314,7 @@ class _Trainer:
                     self.save()
                     saved_at = done
         except KeyboardInterrupt:
-            if self.step.next_step != saved_at and self.losses:
+            if self.step.next_step != saved_at:
                 self.save()
             raise
         finally:
@@ -351,8 +359,9 @@ def evaluate(
     max_tokens : int, optional
         Stop after the first so many tokens, in whole batches.
     """
-    if batch_size < 1:
-        raise InvalidValueError(f"batch_size is {batch_size}; it takes 1 or more")
+    batch_size = whole_number(batch_size, "batch_size", 1, 2**31)
+    if max_tokens is not None:
+        max_tokens = whole_number(max_tokens, "max_tokens", 1, MOST_COUNT)
     total, counted = 0.0, 0
     for tokens, targets in data.windows(batch_size, model.config.context_length, split=split):
         total += model._core.evaluate_sum(tokens, targets, -1)

@@ -72,6 +72,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         # The reader of our output has gone; keep the interpreter from complaining at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except MemoryError as error:
+        click.echo(f"msltx: {error if isinstance(error, Error) else 'out of memory'}", err=True)
+        return 1
     except (Error, OSError) as error:
         click.echo(f"msltx: {error}", err=True)
         return 1

@@ -7,6 +7,17 @@ import sys
 import click
 
 
+def _read_standard_input() -> str:
+    from msltx import InvalidValueError
+
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidValueError(
+            f"standard input is not UTF-8 at byte offset {error.start}"
+        ) from None
+
+
 @click.command()
 @click.argument("model", metavar="MODEL")
 @click.option("--prompt", default="", help="Text to continue; - reads it from standard input.")
@@ -36,13 +47,15 @@ def generate(
     gpt = msltx.GPT.load(model)
     tokenizer = msltx.Tokenizer.load_from_model(model)
     if prompt == "-":
-        prompt = sys.stdin.read()
+        prompt = _read_standard_input()
+    unsaid = prompt  # goes before the first new text, so that a refused prompt prints nothing
 
     def write(text: str) -> None:
-        sys.stdout.write(text)
+        nonlocal unsaid
+        sys.stdout.write(unsaid + text)
         sys.stdout.flush()
+        unsaid = ""
 
-    write(prompt)
     made = msltx.generate(
         gpt,
         tokenizer,

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from msltx import FileError, set_num_threads
-from msltx.settings import Settings, load_settings, parse_yaml, write_settings
+from msltx import FileError, InvalidValueError, set_num_threads
+from msltx.settings import Settings, load_settings, parse_setting, write_settings
 
 _CONFIG_COPY = "config.yaml"
 
@@ -20,6 +20,8 @@ def _model_config(fields: dict[str, Any], vocab_size: int) -> Any:
 
     given = {"vocab_size": vocab_size, **fields}
     preset = given.pop("preset", None)
+    if preset is not None and not isinstance(preset, str):
+        raise InvalidValueError(f"model.preset is {preset!r}; it takes the name of a preset")
     return GPTConfig(**given) if preset is None else GPTConfig.preset(preset, **given)
 
 
@@ -70,7 +72,7 @@ def train(
             raise click.UsageError(
                 f"--set takes GROUP.NAME=VALUE with a group of {', '.join(flags)}; got {change}"
             )
-        flags[group][name] = parse_yaml(value)
+        flags[group][name] = parse_setting(group, name, value, f"{group}.{name}")
     if config is None and resume and out is not None and (Path(out) / _CONFIG_COPY).exists():
         config = str(Path(out) / _CONFIG_COPY)
     settings = load_settings(config, flags)
@@ -89,24 +91,40 @@ def _train(settings: Settings, resume: bool) -> None:
     out = Path(settings.run.out)
     dataset = msltx_data.open(settings.data.path)
     model_config = _model_config(settings.model, dataset.vocab_size)
-    if (out / "checkpoints" / "last").exists() and not resume:
+    last = out / "checkpoints" / "last"
+    if last.exists() and not resume:
         raise FileError(f"{out} holds a run already; give --resume, or another --out")
+    if resume and not last.exists():
+        raise FileError(f"{out} has no checkpoint to resume from")
     model = msltx.GPT(model_config, seed=settings.training.seed, dtype=settings.training.dtype)
     click.echo(
         f"{model.num_parameters():,} parameters, {dataset.train_tokens:,} training tokens, "
         f"{msltx.get_num_threads()} threads, backend {model.backend}",
         err=True,
     )
+    kept = False
+
+    def keep_settings(_: object = None) -> None:
+        # Only once a step has been done with them: settings that do not go with a run to be
+        # resumed must not take the place of its own.
+        nonlocal kept
+        if not kept:
+            write_settings(out / _CONFIG_COPY, settings)
+        kept = True
+
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot create {out}: {error.strerror}") from None
-    write_settings(out / _CONFIG_COPY, settings)
-    try:
-        run = run_training(model, dataset, out=out, resume=resume, settings=settings.training)
+        run = run_training(
+            model,
+            dataset,
+            out=out,
+            resume=resume,
+            settings=settings.training,
+            on_step=keep_settings,
+        )
     except KeyboardInterrupt:
-        last = out / "checkpoints" / "last"
         if last.exists():
+            if not resume:
+                keep_settings()
             click.echo(
                 f"interrupted; saved as {last.resolve()}\ngo on with: "
                 f"msltx train --resume --out {out}",
