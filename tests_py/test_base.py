@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,38 @@ def test_a_signal_ends_the_work_and_its_exception_arrives(cancellable: bool) -> 
     taken = time.monotonic() - begin
     assert taken < 5 if cancellable else taken >= 0.6
     assert _core._work_for(0.001) >= 0.001  # the executor is whole afterwards
+
+
+@pytest.mark.parametrize("call", [lambda: _core._work_for(0.001), lambda: msltx.set_num_threads(1)])
+def test_a_signal_ends_the_wait_for_another_threads_work(call: Callable[[], object]) -> None:
+    def handler(signum: int, frame: object) -> None:
+        raise _RaisedByHandlerError
+
+    begun = threading.Event()
+    worked: list[float] = []
+
+    def work() -> None:
+        begun.set()
+        worked.append(_core._work_for(1.5))
+
+    other = threading.Thread(target=work)
+    timer = threading.Timer(0.15, os.kill, (os.getpid(), signal.SIGINT))
+    previous = signal.signal(signal.SIGINT, handler)
+    threads = msltx.get_num_threads()
+    try:
+        other.start()
+        begun.wait()
+        time.sleep(0.1)
+        timer.start()
+        with pytest.raises(_RaisedByHandlerError):
+            call()
+        assert not worked  # the caller left at once
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, previous)
+        other.join()
+    assert worked[0] >= 1.5  # and the other's work went on to its end
+    assert msltx.get_num_threads() == threads
 
 
 def test_a_handler_that_does_not_raise_leaves_the_work_alone() -> None:

@@ -93,8 +93,11 @@ void register_base(py::module_& m) {
   py::register_local_exception_translator(translate);
 
   m.def(
-      "set_num_threads", [](int threads) { Executor::global().set_threads(threads); },
-      py::arg("threads"), py::call_guard<py::gil_scoped_release>(),
+      "set_num_threads",
+      [](int threads) {
+        wait_released([&](const auto& poll) { Executor::global().set_threads(threads, poll); });
+      },
+      py::arg("threads"),
       "Use this many threads from now on, 1 to 1024. Results do not depend on the number.");
   m.def(
       "get_num_threads", [] { return Executor::global().threads(); },

@@ -5,7 +5,11 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
+#include <deque>
 #include <exception>
+#include <memory>
+#include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -29,13 +33,6 @@ void pause() {
 #endif
 }
 
-struct Place {
-  const void* pool = nullptr;
-  int worker = -1;
-  bool in_task = false;
-};
-thread_local Place here;
-
 int thread_count_from_environment() {
   const char* text = std::getenv("MSLTX_NUM_THREADS");
   if (!text || !*text) return default_thread_count();
@@ -49,32 +46,40 @@ int thread_count_from_environment() {
 
 }  // namespace
 
-// A parallel section is published as an epoch. `claim_` holds (epoch << 32 | next task): a worker
-// that comes late finds either another epoch or no task left, so nobody waits for sleepers.
+// A parallel section is published as an epoch. `claim_` holds (epoch << 32 | tasks not yet taken):
+// a worker that comes late finds either another epoch or no task left, so nobody waits for
+// sleepers.
 class Executor::Pool {
  public:
-  explicit Pool(int threads) {
-    for (int w = 0; w < threads; ++w) {
-      workers_.emplace_back([this, w] {
-        here = {this, w, false};
-        w == 0 ? lead() : help(w);
-      });
+  // Where the calling thread stands: on a worker of a pool, or nowhere.
+  struct Place {
+    const Executor* executor = nullptr;
+    Pool* pool = nullptr;
+    int worker = -1;
+    bool in_task = false;
+  };
+  static thread_local Place here;
+
+  Pool(Executor& executor, int threads) : executor_(executor) {
+    workers_.reserve(static_cast<size_t>(threads));
+    try {
+      for (int w = 0; w < threads; ++w) {
+        workers_.emplace_back([this, w] {
+          here = {&executor_, this, w, false};
+          w == 0 ? lead() : help(w);
+        });
+      }
+    } catch (const std::system_error& error) {
+      const size_t started = workers_.size();
+      stop();
+      throw Error(
+          concat("cannot start more than ", started, " of ", threads, " threads: ", error.what()));
     }
   }
 
-  ~Pool() {
-    {
-      std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    job_posted_.notify_all();
-    section_posted_.notify_all();
-    for (auto& worker : workers_) worker.join();
-  }
+  ~Pool() { stop(); }
 
-  bool owns_this_process() const { return process_ == getpid(); }
-
-  void run(const std::function<void()>& job, const std::function<void()>& poll) {
+  void run(const std::function<void()>& job, const Poll& poll) {
     std::exception_ptr error;
     bool done = false;
     std::unique_lock lock(mutex_);
@@ -85,7 +90,7 @@ class Executor::Pool {
     while (!job_ended_.wait_for(lock, kPollInterval, [&] { return done; })) {
       if (!poll) continue;
       lock.unlock();
-      poll();
+      if (poll()) executor_.cancel();
       lock.lock();
     }
     lock.unlock();
@@ -103,7 +108,7 @@ class Executor::Pool {
     failed_.store(false, std::memory_order_relaxed);
     section_error_ = nullptr;
     const uint64_t epoch = (claim_.load(std::memory_order_relaxed) >> 32) + 1;
-    claim_.store(epoch << 32);
+    claim_.store(epoch << 32 | static_cast<uint64_t>(tasks));
     if (sleepers_.load() > 0) {
       {
         std::lock_guard lock(mutex_);
@@ -119,6 +124,16 @@ class Executor::Pool {
   }
 
  private:
+  void stop() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    job_posted_.notify_all();
+    section_posted_.notify_all();
+    for (auto& worker : workers_) worker.join();
+  }
+
   void lead() {
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -163,15 +178,16 @@ class Executor::Pool {
 
   void take_tasks(int worker) {
     uint64_t claim = claim_.load(std::memory_order_acquire);
-    for (;;) {
+    // Where no task is left the next section may be on its way in: nothing of it is looked at.
+    while ((claim & 0xffffffffu) != 0) {
       const TaskFn fn = fn_.load(std::memory_order_relaxed);
       void* context = context_.load(std::memory_order_relaxed);
-      const auto task = static_cast<int64_t>(claim & 0xffffffffu);
-      if (task >= tasks_.load(std::memory_order_relaxed)) return;
-      // Success proves that the section is still the one whose fn and context were read.
-      if (!claim_.compare_exchange_weak(claim, claim + 1, std::memory_order_acq_rel)) continue;
+      const int64_t task =
+          tasks_.load(std::memory_order_relaxed) - static_cast<int64_t>(claim & 0xffffffffu);
+      // Success proves that a task of this section was left, so that what was read is its own.
+      if (!claim_.compare_exchange_weak(claim, claim - 1, std::memory_order_acq_rel)) continue;
       if (!failed_.load(std::memory_order_relaxed)) run_task(fn, context, task, worker);
-      ++claim;
+      --claim;
       done_.fetch_add(1, std::memory_order_release);
     }
   }
@@ -188,7 +204,7 @@ class Executor::Pool {
     here.in_task = false;
   }
 
-  const pid_t process_ = getpid();
+  Executor& executor_;
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   bool stop_ = false;
@@ -215,7 +231,55 @@ Executor::Executor(int threads) : threads_(threads) {
   }
 }
 
-Executor::~Executor() = default;
+thread_local Executor::Pool::Place Executor::Pool::here;
+
+// What an executor has in one process: the queue of callers and the workers. Neither survives
+// fork(), so a child begins anew and leaves its parent's behind: a lock in it may be held by a
+// thread that is gone, and joining its workers would hang.
+struct Executor::Local {
+  const pid_t process = getpid();
+  std::mutex mutex;
+  std::condition_variable next;
+  std::deque<const Turn*> callers;  // the first one's turn it is
+  std::unique_ptr<Pool> pool;       // touched by that one only
+};
+
+// A caller's turn, from when it comes, behind those that came before, until this is destroyed.
+class Executor::Turn {
+ public:
+  Turn(Local& local, const Poll& poll) : local_(local) {
+    std::unique_lock lock(local_.mutex);
+    local_.callers.push_back(this);
+    while (!local_.next.wait_for(lock, kPollInterval,
+                                 [&] { return local_.callers.front() == this; })) {
+      if (!poll) continue;
+      lock.unlock();
+      const bool leave = poll();
+      lock.lock();
+      if (!leave) continue;
+      end();
+      throw Cancelled();
+    }
+  }
+  ~Turn() {
+    std::lock_guard lock(local_.mutex);
+    end();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  void end() {
+    std::erase(local_.callers, this);
+    local_.next.notify_all();
+  }
+  Local& local_;
+};
+
+Executor::~Executor() {
+  const Local* local = local_.load();
+  if (local && local->process == getpid()) delete local;
+}
 
 Executor& Executor::global() {
   // Never destroyed: a worker may still be inside a kernel when static objects go.
@@ -223,46 +287,47 @@ Executor& Executor::global() {
   return *executor;
 }
 
-Executor::Pool& Executor::pool() {
-  if (pool_ && !pool_->owns_this_process()) {
-    // The workers did not survive fork(); joining them would hang, so the old pool is left behind.
-    static_cast<void>(pool_.release());
-  }
-  if (!pool_) pool_ = std::make_unique<Pool>(threads_);
-  return *pool_;
+Executor::Local& Executor::local() {
+  Local* known = local_.load(std::memory_order_acquire);
+  if (known && known->process == getpid()) return *known;
+  auto fresh = std::make_unique<Local>();
+  if (!local_.compare_exchange_strong(known, fresh.get(), std::memory_order_acq_rel)) return *known;
+  return *fresh.release();
 }
 
-void Executor::set_threads(int threads) {
+void Executor::set_threads(int threads, const Poll& poll) {
   if (threads < 1 || threads > kMaxThreads) {
     throw ValueError(concat("threads is ", threads, "; it takes 1 to ", kMaxThreads));
   }
-  if (here.pool != nullptr && here.pool == pool_.get()) {
+  if (Pool::here.executor == this) {
     throw BusyError(
         "the number of threads cannot change inside a job, whose end it would wait for");
   }
-  std::lock_guard lock(jobs_);
+  Local& mine = local();
+  const Turn turn(mine, poll);
   if (threads == threads_) return;
-  pool();
-  pool_.reset();
+  mine.pool.reset();
   threads_ = threads;
 }
 
-void Executor::run(const std::function<void()>& job, const std::function<void()>& poll) {
-  if (here.pool != nullptr && here.pool == pool_.get()) return job();
-  std::lock_guard lock(jobs_);
+void Executor::run(const std::function<void()>& job, const Poll& poll) {
+  if (Pool::here.executor == this) return job();
+  Local& mine = local();
+  const Turn turn(mine, poll);
   cancelled_.store(false, std::memory_order_relaxed);
-  pool().run(job, poll);
+  if (!mine.pool) mine.pool = std::make_unique<Pool>(*this, threads_);
+  mine.pool->run(job, poll);
 }
 
 void Executor::parallel_for_erased(int64_t tasks, TaskFn fn, void* context) {
   if (tasks <= 0) return;
-  const bool inside = here.pool != nullptr && here.pool == pool_.get();
-  if (inside && (here.in_task || tasks == 1 || threads_ == 1)) {
-    for (int64_t task = 0; task < tasks; ++task) fn(context, task, here.worker);
-  } else if (inside) {
-    pool_->section(tasks, fn, context);
-  } else {
+  const Pool::Place& here = Pool::here;
+  if (here.executor != this) {
     run([&] { parallel_for_erased(tasks, fn, context); });
+  } else if (here.in_task || tasks == 1 || threads_ == 1) {
+    for (int64_t task = 0; task < tasks; ++task) fn(context, task, here.worker);
+  } else {
+    here.pool->section(tasks, fn, context);
   }
 }
 

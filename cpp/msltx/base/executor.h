@@ -7,8 +7,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <memory>
-#include <mutex>
 #include <type_traits>
 
 namespace msltx {
@@ -28,15 +26,19 @@ class Executor {
   static Executor& global();
 
   int threads() const { return threads_; }
-  // Waits for the job under way, then goes on with `threads` workers. Throws ValueError outside [1,
-  // 1024], BusyError when called from a job.
-  void set_threads(int threads);
+  // Asked on the calling thread every 100 ms while it waits; true where it should not go on. It
+  // must not throw.
+  using Poll = std::function<bool()>;
 
-  // Runs `job` on worker 0 and returns when it has ended, rethrowing what it threw. `poll` is
-  // called on the calling thread every 100 ms meanwhile; it must not throw, but may cancel(). Jobs
-  // of several threads run one after the other. Called from a worker, the job runs at once, in
-  // place.
-  void run(const std::function<void()>& job, const std::function<void()>& poll = {});
+  // Waits for its turn like a job, then goes on with `threads` workers. Throws ValueError outside
+  // [1, 1024], Cancelled where `poll` says so, BusyError inside a job of this executor.
+  void set_threads(int threads, const Poll& poll = {});
+
+  // Runs `job` on worker 0 and returns when it has ended, rethrowing what it threw. Jobs of several
+  // threads run one after the other, in the order in which they came. Where `poll` says stop, a
+  // caller that waits for its turn leaves with Cancelled, and nobody else notices; its own job,
+  // once begun, is cancelled. Called from a worker, the job runs at once, in place.
+  void run(const std::function<void()>& job, const Poll& poll = {});
 
   // fn(task, worker) for every task in [0, tasks), on all workers; worker is in [0, threads()).
   // Called outside a job it becomes one; called inside a task, its own tasks run in order on that
@@ -57,14 +59,15 @@ class Executor {
 
  private:
   class Pool;
+  class Turn;
+  struct Local;
   using TaskFn = void (*)(void* context, int64_t task, int worker);
   void parallel_for_erased(int64_t tasks, TaskFn fn, void* context);
-  Pool& pool();
+  Local& local();
 
-  std::mutex jobs_;  // held by the thread whose job is under way
   std::atomic<int> threads_;
   std::atomic<bool> cancelled_{false};
-  std::unique_ptr<Pool> pool_;
+  std::atomic<Local*> local_{nullptr};
 };
 
 }  // namespace msltx
