@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -135,24 +136,28 @@ TEST_P(CpuRows, ColumnSums) {
   }
 }
 
-TEST_P(CpuRows, CrossEntropyRow) {
+TEST_P(CpuRows, ExponentialsAndTheirSums) {
   std::mt19937 random(2);
   std::normal_distribution<float> normal(0, 5);
   for (int64_t V : {1, 2, 15, 16, 33, 1000, 1776, 50257}) {
     std::vector<float> logits(static_cast<size_t>(V) + 1, 3.0f);
     for (int64_t v = 0; v < V; ++v) logits[static_cast<size_t>(v)] = normal(random);
     if (V > 20) logits[7] = -kInf;
-    const auto target = static_cast<int32_t>(V / 3);
     const std::vector<float> before = logits;
+    const float largest = *std::max_element(before.begin(), before.end() - 1);
     double sum = 0;
-    for (int64_t v = 0; v < V; ++v) sum += std::exp(double{before[static_cast<size_t>(v)]});
-    EXPECT_NEAR(log_sum_exp(logits.data(), V), std::log(sum), 1e-6);
-    EXPECT_EQ(logits, before);
-    const double loss = cross_entropy_row(logits.data(), V, target, 0.5f);
-    EXPECT_NEAR(loss, std::log(sum) - before[static_cast<size_t>(target)], 1e-6);
     for (int64_t v = 0; v < V; ++v) {
-      const double p = std::exp(double{before[static_cast<size_t>(v)]}) / sum;
-      EXPECT_NEAR(logits[static_cast<size_t>(v)], 0.5 * (p - (v == target)), 3e-7);
+      sum += std::exp(double{before[static_cast<size_t>(v)]} - double{largest});
+    }
+    EXPECT_NEAR(log_sum_exp(logits.data(), V), double{largest} + std::log(sum), 1e-6);
+    EXPECT_EQ(logits, before);
+    double total = 0;
+    EXPECT_EQ(exponentials_row(logits.data(), V, &total), largest);
+    EXPECT_NEAR(total, sum, 1e-6 * sum);
+    scale_row(logits.data(), V, static_cast<float>(0.5 / total));
+    for (int64_t v = 0; v < V; ++v) {
+      const double e = std::exp(double{before[static_cast<size_t>(v)]} - double{largest});
+      EXPECT_NEAR(logits[static_cast<size_t>(v)], 0.5 * e / sum, 3e-7);
     }
     EXPECT_EQ(logits.back(), 3.0f);
   }
@@ -166,6 +171,19 @@ TEST_P(CpuRows, LogSumExpOfExtremes) {
   EXPECT_EQ(log_sum_exp(x.data(), 40), double{1e38f});
   x[20] = kNan;
   EXPECT_TRUE(std::isnan(log_sum_exp(x.data(), 40)));
+}
+
+TEST_P(CpuRows, ANanAmongNothingButMinusInfinityIsSeen) {
+  for (int64_t n : {1, 2, 15, 16, 17, 40, 200}) {
+    for (int64_t at : {int64_t{0}, n / 2, n - 1}) {
+      std::vector<float> x(static_cast<size_t>(n), -kInf);
+      x[static_cast<size_t>(at)] = kNan;
+      EXPECT_TRUE(std::isnan(log_sum_exp(x.data(), n))) << at << " of " << n;
+      double total = 0;
+      exponentials_row(x.data(), n, &total);
+      EXPECT_TRUE(std::isnan(total)) << at << " of " << n;
+    }
+  }
 }
 
 }  // namespace

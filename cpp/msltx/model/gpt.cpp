@@ -157,7 +157,7 @@ void GPT::plan(BatchShape shape, Keep keep, int64_t bytes_elsewhere) {
   need.activations = next->plan().bytes();
   need.packed = 0;
   for (const Parameter& p : parameters_.list()) {
-    if (p.spec.shape.size() == 2 && p.spec.kind != ParameterKind::position_embedding) {
+    if (is_multiplied(p)) {
       need.packed += options_.backend->prepared_bytes(p.value, {true, for_backward});
     }
   }
@@ -201,13 +201,14 @@ void GPT::load(const int32_t* tokens, const int32_t* targets) {
   if (targets) stream.write(activations_->targets, targets);
 }
 
+bool GPT::is_multiplied(const Parameter& p) const {
+  return p.spec.kind == ParameterKind::matrix || p.spec.kind == ParameterKind::residual_matrix ||
+         &p == head_weight_;
+}
+
 void GPT::encode_prepare(Stream& stream, bool backward) const {
   for (const Parameter& p : parameters_.list()) {
-    const bool matrix =
-        p.spec.kind == ParameterKind::matrix || p.spec.kind == ParameterKind::residual_matrix;
-    if (matrix || &p == head_weight_) {
-      options_.backend->prepare_weight(stream, p.value, {true, backward});
-    }
+    if (is_multiplied(p)) options_.backend->prepare_weight(stream, p.value, {true, backward});
   }
 }
 

@@ -112,6 +112,8 @@ class GPT {
   void run(const std::function<void(ops::Stream&)>& encode);
 
  private:
+  // Whether it is a factor of a matrix product, which a backend may keep a form of.
+  bool is_multiplied(const Parameter& p) const;
   void check_shape(BatchShape shape) const;
   void enter_section(int section) const;
   void load(const int32_t* tokens, const int32_t* targets);

@@ -26,7 +26,8 @@ struct Chunking {
 
   // Sequences per chunk so that a chunk has about `target_rows` rows.
   static Chunking of(int64_t sequences, int64_t length, int64_t target_rows) {
-    return {sequences, length, std::clamp<int64_t>(target_rows / length, 1, sequences)};
+    const int64_t wanted = std::min(target_rows / std::max<int64_t>(length, 1), sequences);
+    return {sequences, length, std::max<int64_t>(wanted, 1)};
   }
   int64_t chunks() const { return (sequences + chunk_sequences - 1) / chunk_sequences; }
   int64_t chunk_rows() const { return chunk_sequences * length; }  // the attribute partial_rows

@@ -50,6 +50,10 @@ void Stream::reserve_scratch(const ScratchNeed& need) {
     scratch_->reserve_worker(worker_, per_worker + need.shared);
     return;
   }
+  if (scratch_->workers() < executor_->threads()) {
+    throw ValueError(concat("scratch for ", scratch_->workers(), " workers is too little for the ",
+                            executor_->threads(), " of the executor"));
+  }
   for (int w = 0; w < scratch_->workers(); ++w) scratch_->reserve_worker(w, per_worker);
   scratch_->reserve_shared(need.shared);
 }

@@ -100,16 +100,17 @@ class Stream {
   // happens whole or not at all.
   class Shield {
    public:
-    explicit Shield(Stream& stream) : stream_(stream) {
-      stream.executor_->check_cancelled();
+    explicit Shield(Stream& stream) : stream_(stream), before_(stream.shielded_) {
+      if (!before_) stream.executor_->check_cancelled();
       stream.shielded_ = true;
     }
-    ~Shield() { stream_.shielded_ = false; }
+    ~Shield() { stream_.shielded_ = before_; }
     Shield(const Shield&) = delete;
     Shield& operator=(const Shield&) = delete;
 
    private:
     Stream& stream_;
+    bool before_;
   };
 
   // For kernels ---------------------------------------------------------------------------------

@@ -386,6 +386,13 @@ std::vector<Case> cases_of(const OpInfo& info) {
         ++turn;
       }
     }
+    // Of rows and sequences there may be none, but for those of which others are picked.
+    for (const auto& [letter, size] : spec.base) {
+      if ((letter != "N" && letter != "B") || spec.op == "kv_cache_gather") continue;
+      for (const Variant& variant : spec.variants) {
+        if (variant.inputs.empty()) cases.push_back(make(spec, {{letter, 0}}, variant, false));
+      }
+    }
     return cases;
   }
   throw ValueError(concat("there are no cases for the op ", info.name));

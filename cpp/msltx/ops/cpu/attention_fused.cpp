@@ -22,14 +22,14 @@
 HWY_BEFORE_NAMESPACE();
 namespace msltx::ops::cpu::HWY_NAMESPACE {
 
-// The largest of scale x[0..n).
+// The largest of scale x[0..n); with a NaN among them not -inf.
 HWY_INLINE float largest_scaled(const float* x, int64_t n, float scale) {
   VF top = hn::Set(F(), -kInfinity);
   for_vectors(0, n, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
     const VF v = hn::Mul(io.load(x + i, count), set(scale));
     top = hn::Max(top, io.clear(v, count, -kInfinity));
   });
-  return max_of_lanes(top);
+  return or_nan(max_of_lanes(top), x, n);
 }
 
 // x = exp(scale x - shift); returns the sum.

@@ -22,6 +22,10 @@ void CpuBackend::prepare_weight(Stream& stream, const Tensor& weight, WeightUse 
   cpu::prepare(stream, weight, use);
 }
 
+int64_t CpuBackend::prepared_bytes(const Tensor& weight, WeightUse use) const {
+  return cpu::prepared_bytes(weight, use);
+}
+
 std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<CpuBackend>(); }
 
 }  // namespace msltx::ops

@@ -48,8 +48,7 @@ void softmax_rows(Matrix out, Matrix x, int64_t rows, int64_t C) {
   for (int64_t r = 0; r < rows; ++r) {
     const float top = largest(C, x.row(r));
     if (top == -kInfinity) {
-      // x - x is NaN for -inf too: a NaN shows by not being equal to itself.
-      map(C, out.row(r), [](VF v) { return hn::IfThenElseZero(hn::IsNaN(v), v); }, x.row(r));
+      fill(C, out.row(r), 0);
       continue;
     }
     const double total = exp_and_sum(out.row(r), x.row(r), C, top);

@@ -174,7 +174,7 @@ struct Blocks {
   Blocks(int64_t n, int64_t c, int64_t rows) : N(n), C(c) {
     partial_rows = rows > 0 ? rows : std::max<int64_t>(N, 1);
     partials = std::max<int64_t>(1, ceil_div(N, partial_rows));
-    per_partial = ceil_div(partial_rows, kRows);
+    per_partial = ceil_div(std::min(partial_rows, std::max<int64_t>(N, 1)), kRows);
   }
   int64_t count() const { return partials * per_partial; }
   int64_t first(int64_t block) const {

@@ -104,6 +104,11 @@ const float* packed(Stream& stream, const Tensor& weight, Form form, std::byte* 
   return to;
 }
 
+int64_t prepared_bytes(const Tensor& weight, WeightUse use) {
+  return (use.forward ? packed_bytes(weight, Form::forward) : 0) +
+         (use.backward ? packed_bytes(weight, Form::backward) : 0);
+}
+
 void prepare(Stream& stream, const Tensor& weight, WeightUse use) {
   if (!weight.weight) return;
   Weight& owner = *weight.weight;

@@ -14,11 +14,14 @@ namespace msltx::ops::cpu {
 
 enum class Form : uint8_t { forward, backward };
 
-// Bytes of scratch that PackedWeight asks for: none where the weight's form is up to date.
+// Bytes of scratch that packed() asks for: none where the weight's form is up to date.
 int64_t packing_scratch(const Tensor& weight, Form form);
 
 // The form of `weight`: its own where it is up to date, or else packed now, into `scratch`.
 const float* packed(Stream& stream, const Tensor& weight, Form form, std::byte* scratch);
+
+// Bytes of the forms that `use` names, of a weight of this shape.
+int64_t prepared_bytes(const Tensor& weight, WeightUse use);
 
 // Brings the forms that `use` names up to date.
 void prepare(Stream& stream, const Tensor& weight, WeightUse use);

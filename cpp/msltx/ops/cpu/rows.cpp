@@ -1,7 +1,6 @@
 // Faster than the reference: whole vectors, a polynomial exponential in place of the C library's,
 // and a row's passes follow each other while it is in cache. One Zen 4 core (AVX-512, 3.7 GHz), ns
-// per element: bias + GELU tanh 0.36, its backward 0.46 (erf 0.51 and 0.56), cross entropy with
-// gradient 0.3, column sums 0.05.
+// per element: bias + GELU tanh 0.36, its backward 0.46 (erf 0.51 and 0.56), column sums 0.05.
 #include "msltx/ops/cpu/rows.h"
 
 #include <algorithm>
@@ -117,16 +116,6 @@ double log_sum_exp(const float* x, int64_t n) {
   return double{top} + std::log(total);
 }
 
-double cross_entropy_row(float* logits, int64_t V, int32_t target, float scale) {
-  const float top = largest(V, logits);
-  const float chosen = logits[target];
-  const double total = exp_and_sum(logits, logits, V, top);
-  const VF factor = set(static_cast<float>(double{scale} / total));
-  map(V, logits, [&](VF e) { return hn::Mul(e, factor); }, logits);
-  logits[target] -= scale;
-  return double{top} - double{chosen} + std::log(total);
-}
-
 float exponentials_row(float* x, int64_t n, double* total) {
   const float top = largest(n, x);
   if (top == -kInfinity) {
@@ -152,7 +141,6 @@ HWY_EXPORT(bias_activation_rows);
 HWY_EXPORT(activation_backward_rows);
 HWY_EXPORT(column_sums);
 HWY_EXPORT(log_sum_exp);
-HWY_EXPORT(cross_entropy_row);
 HWY_EXPORT(exponentials_row);
 HWY_EXPORT(scale_row);
 
@@ -174,10 +162,6 @@ void column_sums(float* sums, const float* x, int64_t rows, int64_t cols, int64_
 }
 
 double log_sum_exp(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(log_sum_exp)(x, n); }
-
-double cross_entropy_row(float* logits, int64_t V, int32_t target, float scale) {
-  return HWY_DYNAMIC_DISPATCH(cross_entropy_row)(logits, V, target, scale);
-}
 
 float exponentials_row(float* x, int64_t n, double* total) {
   return HWY_DYNAMIC_DISPATCH(exponentials_row)(x, n, total);

@@ -25,11 +25,7 @@ void column_sums(float* sums, const float* x, int64_t rows, int64_t cols, int64_
 // log(sum of exp(x)); -inf where every element is -inf, NaN where one is NaN.
 double log_sum_exp(const float* x, int64_t n);
 
-// Turns a row of logits into scale * (softmax(logits) - onehot(target)) and returns the row's cross
-// entropy, unscaled: log_sum_exp(logits) - logits[target].
-double cross_entropy_row(float* logits, int64_t V, int32_t target, float scale);
-
-// The same for a part of a row: x = exp(x - top), top its largest element, which is returned, and
+// A part of a row of logits: x = exp(x - top), top its largest element, which is returned, and
 // *total = the sum. Once those of all parts are known, scale_row(x, n, factor): x = factor x.
 float exponentials_row(float* x, int64_t n, double* total);
 void scale_row(float* x, int64_t n, float factor);

@@ -132,7 +132,17 @@ HWY_INLINE void sums(int64_t n, double (&totals)[kSums], const Body& body) {
   }
 }
 
-// The largest of x[0..n), -inf where n is 0.
+// A maximum of vectors may lose a NaN. Where `top`, the maximum of x[0..n), is -inf, NaN if there
+// is one: otherwise a row of NaN would pass for a row without an entry. Elsewhere a NaN shows in
+// what is computed next.
+HWY_INLINE float or_nan(float top, const float* x, int64_t n) {
+  for (int64_t i = 0; i < n && top == -kInfinity; ++i) {
+    if (x[i] != x[i]) return x[i];
+  }
+  return top;
+}
+
+// The largest of x[0..n), -inf where n is 0; with a NaN among them not -inf.
 HWY_INLINE float largest(int64_t n, const float* x) {
   const int64_t N = lanes();
   const VF lowest = hn::Set(F(), -kInfinity);
@@ -146,7 +156,7 @@ HWY_INLINE float largest(int64_t n, const float* x) {
   }
   for (; i + N <= n; i += N) m0 = hn::Max(m0, hn::LoadU(F(), x + i));
   if (i < n) m1 = hn::Max(m1, hn::IfThenElse(first(n - i), load_part(x + i, n - i), lowest));
-  return max_of_lanes(hn::Max(hn::Max(m0, m1), hn::Max(m2, m3)));
+  return or_nan(max_of_lanes(hn::Max(hn::Max(m0, m1), hn::Max(m2, m3))), x, n);
 }
 
 }  // namespace msltx::ops::cpu::HWY_NAMESPACE

@@ -16,10 +16,10 @@ inline constexpr int64_t kFloat = sizeof(float);
 constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
 
-// Equal tiles of at most `limit`, a multiple of `unit` where that fits.
+// Equal tiles of at most `limit`, a multiple of `unit` where that fits; never 0, even of nothing.
 constexpr int64_t even_tile(int64_t size, int64_t limit, int64_t unit = 16) {
-  return std::min(limit,
-                  round_up(divide_up(size, divide_up(std::max<int64_t>(size, 1), limit)), unit));
+  const int64_t some = std::max<int64_t>(size, 1);
+  return std::min(limit, round_up(divide_up(some, divide_up(some, limit)), unit));
 }
 
 inline bool close_rows(const Tensor& t) { return t.stride(0) == t.dim(1) || t.dim(0) == 1; }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "msltx/ops/reference/loops.h"
 #include "msltx/ops/reference/reference.h"
 #include "msltx/ops/stream.h"
 
@@ -66,19 +67,19 @@ void backward_data(Stream& stream, const Tensor& d_x, const Tensor& d_gamma_part
   const int64_t N = x.dim(0), C = x.dim(1);
   const int64_t block = partial_rows > 0 ? partial_rows : std::max<int64_t>(N, 1);
   stream.parallel_for(std::max<int64_t>(1, (N + block - 1) / block), [&](int64_t p, int) {
-    float* d_gamma = d_gamma_partials.defined() ? d_gamma_partials.data() + p * C : nullptr;
-    float* d_beta = d_beta_partials.defined() ? d_beta_partials.data() + p * C : nullptr;
+    float* d_gamma = d_gamma_partials.defined() ? row(d_gamma_partials, p) : nullptr;
+    float* d_beta = d_beta_partials.defined() ? row(d_beta_partials, p) : nullptr;
     if (d_gamma) std::fill_n(d_gamma, C, 0.0f);
     if (d_beta) std::fill_n(d_beta, C, 0.0f);
     for (int64_t n = p * block; n < std::min(N, (p + 1) * block); ++n) {
-      const float* row = x.data() + n * x.stride(0);
-      const float* d = d_out.data() + n * d_out.stride(0);
+      const float* x_row = row(x, n);
+      const float* d = row(d_out, n);
       const Statistics s = mean.defined() && rstd.defined()
                                ? Statistics{mean.data()[n], rstd.data()[n]}
-                               : statistics(row, C, eps);
+                               : statistics(x_row, C, eps);
       double g_sum = 0, g_x_sum = 0;
       for (int64_t c = 0; c < C; ++c) {
-        const float x_hat = (row[c] - s.mean) * s.rstd;
+        const float x_hat = (x_row[c] - s.mean) * s.rstd;
         const float g = d[c] * gamma.data()[c];
         g_sum += g;
         g_x_sum += double{g} * double{x_hat};
@@ -86,7 +87,7 @@ void backward_data(Stream& stream, const Tensor& d_x, const Tensor& d_gamma_part
       const auto g_mean = static_cast<float>(g_sum / static_cast<double>(C));
       const auto g_x_mean = static_cast<float>(g_x_sum / static_cast<double>(C));
       for (int64_t c = 0; c < C; ++c) {
-        const float x_hat = (row[c] - s.mean) * s.rstd;
+        const float x_hat = (x_row[c] - s.mean) * s.rstd;
         const float g = d[c] * gamma.data()[c];
         if (d_gamma) d_gamma[c] += d[c] * x_hat;
         if (d_beta) d_beta[c] += d[c];
