@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 import msltx
+from msltx import _core
 from msltx.data import Dataset
+from msltx.settings import CONFIG_FILE, load_settings
 from msltx.training import Evaluation, TrainingStopped, evaluate
 
 SENTENCE = "the quick brown fox jumps over the lazy dog while seven wizards watch quietly\n\n"
@@ -272,3 +274,26 @@ def test_a_step_too_large_is_refused_before_memory_is_asked_for(data: Dataset) -
     ):
         with pytest.raises(error, match=message):
             msltx.train(new_model(data), data, max_steps=1, **{**FAST, **changes})
+
+
+def test_the_command_line_goes_on_with_a_run_made_in_python(data: Dataset, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    msltx.train(new_model(data), data, out=run, max_steps=2, **FAST)
+    command = [sys.executable, "-m", "msltx", "train", "--resume", "--out", str(run)]
+    done = subprocess.run([*command, "--max-steps", "4"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    settings = load_settings(run / CONFIG_FILE, {})
+    assert settings.training.max_steps == 4
+    assert settings.training.learning_rate == FAST["learning_rate"]
+    assert msltx.GPTConfig(**settings.model).to_dict() == new_model(data).config.to_dict()
+
+
+def test_a_share_above_one_has_the_peak_measured_again(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peaks = iter([1.0, 1e15])  # operations/s: the first as on a machine that was busy
+    monkeypatch.setattr(_core, "matrix_peak", lambda dtype: next(peaks))
+    shares: list[float | None] = []
+    changes = {**FAST, "progress": True, "max_steps": 3}
+    msltx.train(new_model(data), data, on_step=lambda p: shares.append(p.peak_share), **changes)
+    assert all(share is not None and 0 < share < 1 for share in shares)

@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 _MOST = 2**62  # more would not reach the engine
+CONFIG_FILE = "config.yaml"
+"""In the folder of a run: the settings that its last checkpoint was made with."""
+
 Count = Annotated[int, Meta(ge=1, le=_MOST)]
 CountOrNone = Annotated[int, Meta(ge=0, le=_MOST)]
 Positive = Annotated[float, Meta(gt=0)]

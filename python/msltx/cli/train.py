@@ -9,9 +9,7 @@ from typing import Any
 import click
 
 from msltx import FileError, InvalidValueError, set_num_threads
-from msltx.settings import Settings, load_settings, parse_setting, write_settings
-
-_CONFIG_COPY = "config.yaml"
+from msltx.settings import CONFIG_FILE, Settings, load_settings, parse_setting
 
 
 def _model_config(fields: dict[str, Any], vocab_size: int) -> Any:
@@ -73,8 +71,8 @@ def train(
                 f"--set takes GROUP.NAME=VALUE with a group of {', '.join(flags)}; got {change}"
             )
         flags[group][name] = parse_setting(group, name, value, f"{group}.{name}")
-    if config is None and resume and out is not None and (Path(out) / _CONFIG_COPY).exists():
-        config = str(Path(out) / _CONFIG_COPY)
+    if config is None and resume and out is not None and (Path(out) / CONFIG_FILE).exists():
+        config = str(Path(out) / CONFIG_FILE)
     settings = load_settings(config, flags)
     _train(settings, resume)
 
@@ -102,29 +100,16 @@ def _train(settings: Settings, resume: bool) -> None:
         f"{msltx.get_num_threads()} threads, backend {model.backend}",
         err=True,
     )
-    kept = False
-
-    def keep_settings(_: object = None) -> None:
-        # Only once a step has been done with them: settings that do not go with a run to be
-        # resumed must not take the place of its own.
-        nonlocal kept
-        if not kept:
-            write_settings(out / _CONFIG_COPY, settings)
-        kept = True
-
     try:
         run = run_training(
             model,
             dataset,
             out=out,
             resume=resume,
-            settings=settings.training,
-            on_step=keep_settings,
+            settings=settings,
         )
     except KeyboardInterrupt:
         if last.exists():
-            if not resume:
-                keep_settings()
             click.echo(
                 f"interrupted; saved as {last.resolve()}\ngo on with: "
                 f"msltx train --resume --out {out}",
