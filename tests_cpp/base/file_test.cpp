@@ -1,7 +1,12 @@
 #include "msltx/base/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
 
 #include "msltx/base/error.h"
 
@@ -66,6 +71,53 @@ TEST_F(FileTest, SymlinkIsReplaced) {
   replace_symlink(folder_ / "last", "one");
   replace_symlink(folder_ / "last", "two");
   EXPECT_EQ(std::filesystem::read_symlink(folder_ / "last"), Path("two"));
+}
+
+TEST_F(FileTest, WhatIsNoRegularFileIsNeverReplaced) {
+  const Path pipe = folder_ / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THROW(write_file(pipe, "x"), FileError);
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+  EXPECT_THROW(write_file(folder_, "x"), FileError);
+  EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(FileTest, ThreadsMayWriteTheSameFile) {
+  const std::string texts[] = {std::string(100000, 'a'), std::string(100000, 'b')};
+  std::atomic<int> failures{0};
+  std::vector<std::thread> threads;
+  for (const std::string& text : texts) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 20; ++i) {
+        try {
+          write_file(folder_ / "x", text);
+        } catch (const FileError&) {
+          ++failures;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failures, 0);
+  const std::string last = read_file(folder_ / "x");
+  EXPECT_TRUE(last == texts[0] || last == texts[1]);
+  EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(FileTest, FolderReplacesAFolder) {
+  std::filesystem::create_directories(folder_ / "out");
+  write_file(folder_ / "out" / "former", "1");
+  {
+    AtomicFolder dropped(folder_ / "out", Existing::replace);
+    write_file(dropped.path() / "fresh", "2");
+  }
+  EXPECT_EQ(read_file(folder_ / "out" / "former"), "1");
+  AtomicFolder made(folder_ / "out", Existing::replace);
+  write_file(made.path() / "fresh", "2");
+  made.commit();
+  EXPECT_EQ(read_file(folder_ / "out" / "fresh"), "2");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out" / "former"));
+  EXPECT_EQ(entries(), 1u);
 }
 
 TEST_F(FileTest, MapsAndRefuses) {

@@ -203,6 +203,36 @@ TEST_F(PrepareTest, WhatStandsAtTheOutputIsNotLost) {
   EXPECT_EQ(entries(), 5u);  // a.txt, b.txt, out, mine, empty
 }
 
+TEST_F(PrepareTest, OverwritingRemovesTheDatasetAndNothingElse) {
+  prepared(corpus(20));
+  for (const char* neighbour : {"out.old", "out.new"}) {
+    std::filesystem::create_directories(folder_ / neighbour);
+    file(concat(neighbour, "/kept.txt"), "a backup");
+  }
+  const Path text = file("b.txt", corpus(30));
+  const auto again = [&](const Path& out) {
+    prepare({text}, *tokenizer_, out, {.overwrite = true}, executor_);
+  };
+  again(folder_ / "out");
+  EXPECT_EQ(read_file(folder_ / "out.old" / "kept.txt"), "a backup");
+  EXPECT_EQ(read_file(folder_ / "out.new" / "kept.txt"), "a backup");
+
+  std::filesystem::create_directory_symlink("out", folder_ / "link");
+  again(folder_ / "link");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder_ / "link"));
+
+  file("out/notes.txt", "dear diary");
+  const std::string message = message_of<FileError>([&] { again(folder_ / "out"); });
+  EXPECT_NE(message.find("it holds notes.txt, which is no part of a dataset"), std::string::npos);
+  EXPECT_EQ(read_file(folder_ / "out" / "notes.txt"), "dear diary");
+
+  std::filesystem::create_directories(folder_ / "foreign");
+  file("foreign/meta.json", "{}");
+  EXPECT_THROW(again(folder_ / "foreign"), FileError);
+  EXPECT_THROW(again("."), ValueError);
+  EXPECT_EQ(entries(), 7u);  // a.txt, b.txt, out, out.old, out.new, link, foreign
+}
+
 TEST_F(PrepareTest, CancellingLeavesNothingBehind) {
   const Path path = file("a.txt", corpus(40000));
   EXPECT_THROW(prepare({path}, *tokenizer_, folder_ / "out", {}, executor_,

@@ -1,10 +1,12 @@
 #include "msltx/base/file.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <utility>
 
 #include "msltx/base/error.h"
@@ -14,9 +16,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Another one each time: threads may write the same path.
 Path temporary_name(const Path& path) {
+  static std::atomic<uint64_t> count{0};
   Path name = path;
-  name += concat(".tmp-", getpid());
+  name += concat(".tmp-", getpid(), "-", ++count);
   return name;
 }
 
@@ -50,6 +54,11 @@ std::string read_file(const Path& path) {
 }
 
 AtomicFile::AtomicFile(Path path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
+  struct stat info {};
+  if (stat(path_.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    throw FileError(concat("cannot write ", path_.string(), ": ",
+                           S_ISDIR(info.st_mode) ? "it is a folder" : "it is no regular file"));
+  }
   file_ = std::fopen(temporary_.c_str(), "wb");
   if (!file_) throw FileError(system_error_message("write", path_.string()));
 }
@@ -93,9 +102,12 @@ void write_file(const Path& path, std::string_view text) {
   file.commit();
 }
 
-AtomicFolder::AtomicFolder(Path path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
+AtomicFolder::AtomicFolder(Path path, Existing existing)
+    : path_(std::move(path)), temporary_(temporary_name(path_)), existing_(existing) {
   std::error_code error;
-  if (fs::exists(path_, error)) throw FileError(concat(path_.string(), " exists already"));
+  if (existing == Existing::refuse && fs::exists(path_, error)) {
+    throw FileError(concat(path_.string(), " exists already"));
+  }
   fs::remove_all(temporary_, error);
   fs::create_directories(temporary_, error);
   if (error) {
@@ -115,10 +127,45 @@ void AtomicFolder::commit() {
   }
   flush_path(temporary_);
   std::error_code error;
-  fs::rename(temporary_, path_, error);
-  if (error) throw FileError(concat("cannot create ", path_.string(), ": ", error.message()));
-  committed_ = true;
+  if (existing_ == Existing::replace && fs::exists(path_, error)) {
+    replace();
+  } else {
+    fs::rename(temporary_, path_, error);
+    if (error) throw FileError(concat("cannot create ", path_.string(), ": ", error.message()));
+    committed_ = true;
+  }
   flush_path(parent_of(path_));
+}
+
+// Where names cannot be exchanged there is neither folder for a moment, but never a half.
+void AtomicFolder::replace() {
+  std::error_code error;
+  Path former = temporary_;
+  if (!exchange_names(temporary_, path_)) {
+    former = temporary_name(path_);
+    fs::rename(path_, former, error);
+    if (!error) {
+      fs::rename(temporary_, path_, error);
+      std::error_code ignored;
+      if (error) fs::rename(former, path_, ignored);
+    }
+    if (error) throw FileError(concat("cannot replace ", path_.string(), ": ", error.message()));
+  }
+  committed_ = true;
+  fs::remove_all(former, error);
+  if (error) throw FileError(concat("cannot remove ", former.string(), ": ", error.message()));
+}
+
+bool exchange_names(const Path& a, const Path& b) {
+#if defined(__linux__) && defined(RENAME_EXCHANGE)
+  return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0;
+#elif defined(__APPLE__)
+  return renamex_np(a.c_str(), b.c_str(), RENAME_SWAP) == 0;
+#else
+  static_cast<void>(a);
+  static_cast<void>(b);
+  return false;
+#endif
 }
 
 void replace_symlink(const Path& link, const Path& target) {

@@ -19,8 +19,9 @@ std::string read_file(const Path& path);
 void flush_path(const Path& path);
 Path parent_of(const Path& path);  // "." for a bare name
 
-// Writes PATH.tmp-PID, flushes it, then renames it over PATH and flushes the folder. Without
-// commit() the temporary file is removed and PATH stays as it was.
+// Writes PATH.tmp-PID-N, flushes it, then renames it over PATH and flushes the folder. Without
+// commit() the temporary file is removed and PATH stays as it was. A PATH that is no regular file
+// (a folder, a device such as /dev/stdout) is refused: the rename would put a file in its place.
 class AtomicFile {
  public:
   explicit AtomicFile(Path path);
@@ -44,11 +45,14 @@ class AtomicFile {
 
 void write_file(const Path& path, std::string_view text);  // through AtomicFile
 
-// A folder that appears under its final name whole or not at all: fill path(), then commit(). The
-// folder must not exist yet. Files in it are flushed by commit().
+// What an AtomicFolder does with what stands at its place.
+enum class Existing : uint8_t { refuse, replace };
+
+// A folder that appears under its final name whole or not at all: fill path(), then commit(). Files
+// in it are flushed by commit(), and the folder it replaces is removed then.
 class AtomicFolder {
  public:
-  explicit AtomicFolder(Path path);
+  explicit AtomicFolder(Path path, Existing existing = Existing::refuse);
   ~AtomicFolder();
   AtomicFolder(const AtomicFolder&) = delete;
   AtomicFolder& operator=(const AtomicFolder&) = delete;
@@ -57,9 +61,15 @@ class AtomicFolder {
   void commit();
 
  private:
+  void replace();
+
   Path path_, temporary_;
+  Existing existing_;
   bool committed_ = false;
 };
+
+// Exchanges two names in one system call; false where the system or the file system has none.
+bool exchange_names(const Path& a, const Path& b);
 
 // Points the symbolic link LINK at TARGET (relative to the link's folder), replacing it by rename.
 void replace_symlink(const Path& link, const Path& target);

@@ -159,7 +159,8 @@ class Preparation {
     for (const Path& file : files_) {
       std::error_code unknown;
       const auto size = std::filesystem::file_size(file, unknown);
-      sources.push_back({{"name", file.filename().string()}, {"bytes", unknown ? 0 : size}});
+      sources.push_back({{"name", text::replace_invalid_utf8(file.filename().string())},
+                         {"bytes", unknown ? 0 : size}});
     }
     json eos;
     if (tokenizer_.roles().eos) eos = *tokenizer_.roles().eos;
@@ -198,35 +199,48 @@ void check(const PrepareOptions& options) {
   }
 }
 
-// Throws unless `out` is free, or holds what may be replaced: nothing at all, or a dataset.
-void check_place(const Path& out, bool overwrite) {
-  namespace fs = std::filesystem;
+bool is_dataset(const Path& folder) {
   std::error_code error;
-  if (!fs::exists(out, error)) return;
-  if (fs::is_directory(out, error) && fs::is_empty(out, error)) return;
-  if (!fs::exists(out / kMetaName, error)) {
-    throw FileError(concat(out.string(), " is in the way: it is no dataset"));
+  if (!std::filesystem::is_regular_file(folder / kMetaName, error)) return false;
+  const json meta = json::parse(read_file(folder / kMetaName), nullptr, false);
+  return meta.is_object() && meta.contains("format") && meta["format"] == kFormat;
+}
+
+bool belongs_to_dataset(const Path& name) {
+  const std::string text = name.string();
+  const bool of_split = std::any_of(kSplitNames.begin(), kSplitNames.end(), [&](const char* split) {
+    return text.starts_with(concat(split, "-"));
+  });
+  return text == kMetaName || text == kTokenizerName ||
+         (of_split && (name.extension() == ".bin" || name.extension() == ".idx"));
+}
+
+// The folder that `out` stands for: without a slash at its end, a link followed. Throws unless it
+// is free, or holds what may be replaced: nothing at all, or a dataset and nothing else.
+Path check_place(const Path& out, bool overwrite) {
+  namespace fs = std::filesystem;
+  Path place = out.has_filename() ? out : out.parent_path();  // "data/x/" is "data/x"
+  if (!place.has_filename() || place.filename() == "." || place.filename() == "..") {
+    throw ValueError(concat("out is \"", out.string(), "\"; it takes the name of a folder"));
+  }
+  std::error_code error;
+  if (fs::is_symlink(place, error)) place = fs::weakly_canonical(place, error);
+  if (!fs::exists(place, error)) return place;
+  if (fs::is_directory(place, error) && fs::is_empty(place, error)) return place;
+  if (!is_dataset(place)) {
+    throw FileError(concat(place.string(), " is in the way: it is no dataset"));
   }
   if (!overwrite) {
-    throw FileError(concat(out.string(), " exists already; overwrite replaces it"));
+    throw FileError(concat(place.string(), " exists already; overwrite replaces it"));
   }
-}
-
-Path with_suffix(const Path& path, const char* suffix) {
-  Path name = path;
-  return name += suffix;
-}
-
-// Puts the folder `made` where `out` is; for a moment there is neither, but never a half.
-void replace_folder(const Path& made, const Path& out) {
-  namespace fs = std::filesystem;
-  const Path old = with_suffix(out, ".old");
-  std::error_code error;
-  fs::remove_all(old, error);
-  fs::rename(out, old, error);
-  if (!error) fs::rename(made, out, error);
-  if (error) throw FileError(concat("cannot replace ", out.string(), ": ", error.message()));
-  fs::remove_all(old, error);
+  for (const auto& entry : fs::directory_iterator(place, error)) {
+    const Path name = entry.path().filename();
+    if (!belongs_to_dataset(name)) {
+      throw FileError(concat(place.string(), " cannot be replaced: it holds ", name.string(),
+                             ", which is no part of a dataset"));
+    }
+  }
+  return place;
 }
 
 }  // namespace
@@ -236,21 +250,20 @@ bool belongs_to_val(std::string_view text, double val_fraction) {
   return static_cast<double>(text::hash_bytes(text) >> 11) * 0x1p-53 < val_fraction;
 }
 
+void check_prepare(const Path& out, const PrepareOptions& options) {
+  check(options);
+  check_place(out, options.overwrite);
+}
+
 void prepare(const std::vector<Path>& files, const text::Tokenizer& tokenizer, const Path& out,
              const PrepareOptions& options, Executor& executor, const text::ProgressFn& progress) {
-  check(options);
+  check_prepare(out, options);
   if (files.empty()) throw ValueError("there are no files to prepare");
-  const Path place = out.has_filename() ? out : out.parent_path();  // "data/x/" is "data/x"
-  check_place(place, options.overwrite);
-  std::error_code error;
-  const bool replaces = std::filesystem::exists(place, error);
-  const Path target = replaces ? with_suffix(place, ".new") : place;
-  if (replaces) std::filesystem::remove_all(target, error);
-  AtomicFolder folder(target);
+  AtomicFolder folder(check_place(out, options.overwrite), Existing::replace);
   executor.run(
       [&] { Preparation(files, tokenizer, options, executor, progress).write(folder.path()); });
+  check_place(out, options.overwrite);  // much may have happened there meanwhile
   folder.commit();
-  if (replaces) replace_folder(target, place);
 }
 
 }  // namespace msltx::data

@@ -21,7 +21,7 @@ struct PrepareOptions {
   text::Cleaning cleaning;
   text::InvalidUtf8 invalid_utf8 = text::InvalidUtf8::refuse;
   int64_t shard_tokens = int64_t{1} << 27;  // a shard is full when it has this many
-  bool overwrite = false;                   // replace a dataset that stands at `out`
+  bool overwrite = false;  // replace a dataset, and nothing else, that stands at `out`
 };
 
 // Writes the folder `out`: whole, or not at all. Each document goes to train or val by the hash of
@@ -32,6 +32,9 @@ struct PrepareOptions {
 void prepare(const std::vector<Path>& files, const text::Tokenizer& tokenizer, const Path& out,
              const PrepareOptions& options, Executor& executor,
              const text::ProgressFn& progress = {});
+
+// What prepare() throws before it reads anything, so that work before it need not be in vain.
+void check_prepare(const Path& out, const PrepareOptions& options);
 
 // True when a document of this (uncleaned) text belongs to the validation split.
 bool belongs_to_val(std::string_view text, double val_fraction);

@@ -97,7 +97,9 @@ void sweep(const Path& folder) {
     const std::string name = path.filename().string();
     const size_t at = name.rfind(kTemporary);
     if (at == std::string::npos) continue;
-    const auto process = number_in(std::string_view(name).substr(at + kTemporary.size()));
+    std::string_view number = std::string_view(name).substr(at + kTemporary.size());
+    number = number.substr(0, number.find('-'));  // the process; then its count of such names
+    const auto process = number_in(number);
     if (!process) continue;
     const auto id = static_cast<pid_t>(*process);
     if (id == getpid() || (kill(id, 0) != 0 && errno == ESRCH)) fs::remove_all(path, error);

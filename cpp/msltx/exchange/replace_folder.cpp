@@ -1,10 +1,5 @@
 #include "msltx/exchange/replace_folder.h"
 
-#include <fcntl.h>
-#include <stdio.h>
-
-#include <cerrno>
-
 #include "msltx/base/error.h"
 
 namespace msltx::exchange {
@@ -17,19 +12,6 @@ constexpr std::string_view kFormer = ".msltx-old";
 
 Path sibling(const Path& folder, std::string_view suffix) {
   return folder.parent_path() / concat(".", folder.filename().string(), suffix);
-}
-
-// One system call that exchanges two names; false where the system or the file system has none.
-bool exchange_names(const Path& a, const Path& b) {
-#if defined(__linux__) && defined(RENAME_EXCHANGE)
-  return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0;
-#elif defined(__APPLE__)
-  return renamex_np(a.c_str(), b.c_str(), RENAME_SWAP) == 0;
-#else
-  static_cast<void>(a);
-  static_cast<void>(b);
-  return false;
-#endif
 }
 
 void rename_folder(const Path& from, const Path& to) {
