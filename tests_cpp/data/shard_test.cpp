@@ -87,6 +87,8 @@ TEST_F(ShardTest, EveryHeaderFieldIsChecked) {
                         Case{12, std::string_view("\4\0\0\0", 4), "truncated or damaged"},
                         Case{16, huge, "truncated or damaged"},
                         Case{16, std::string_view("\0\0\0\0\0\0\0\x80", 8), "truncated or damaged"},
+                        Case{24, std::string_view("\xff\xff\xff\xff\xff\xff\xff\xff", 8),
+                             "18446744073709551615 documents"},
                         Case{44, std::string_view("\xff\xff\0\0", 4), "ids up to 65535"}}) {
     patch(path, c.at, c.bytes);
     const std::string message = message_of<FileError>([&] { Shard(path, 1000); });

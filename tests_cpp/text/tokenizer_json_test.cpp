@@ -52,6 +52,25 @@ TEST(TokenizerJson, ReadsOlderAndNewerWriting) {
   EXPECT_TRUE(older.to_json() == newer.to_json());
 }
 
+TEST(TokenizerJson, DeepNestingIsRefused) {
+  const std::string deep = std::string(1 << 20, '[') + std::string(1 << 20, ']');
+  const std::string message = message_of<FileError>(
+      [&] { Tokenizer::from_json(concat("{\"version\":", deep, "}"), "t.json"); });
+  EXPECT_EQ(message, "t.json is nested deeper than 64 levels");
+}
+
+TEST(TokenizerJson, AddedTokensDecodeToWhatTheyAreInText) {
+  json root = small_tokenizer();
+  root["added_tokens"].push_back({{"id", 258}, {"content", "<d\u00e9but>"}, {"special", true}});
+  const Tokenizer tokenizer = Tokenizer::from_json(root.dump());
+  EXPECT_EQ(tokenizer.encode("<d\u00e9but>"), Ids{258});
+  EXPECT_EQ(tokenizer.decode(Ids{'a', 258}), "a<d\u00e9but>");
+  // One that plain text gives too stays what it is there: "\u0120ab" is a space and "ab".
+  root["added_tokens"].push_back({{"id", 259}, {"content", "\u0120ab"}});
+  root["model"]["merges"].push_back("\u0120 ab");
+  EXPECT_EQ(Tokenizer::from_json(root.dump()).decode(Ids{259}), " ab");
+}
+
 TEST(TokenizerJson, AddedTokensMayFollowTheVocabulary) {
   json root = small_tokenizer();
   root["added_tokens"].push_back({{"id", 258}, {"content", "[new one]"}, {"special", false}});

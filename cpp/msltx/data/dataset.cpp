@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "msltx/base/error.h"
+#include "msltx/text/json.h"
 
 namespace msltx::data {
 namespace {
@@ -14,12 +15,8 @@ using nlohmann::json;
 // meta.json with complaints that name the file and the field.
 class Meta {
  public:
-  Meta(const Path& file, const std::string& text) : name_(file.string()) {
-    try {
-      root_ = json::parse(text);
-    } catch (const json::exception& error) {
-      throw FileError(concat(name_, " is not a JSON file: ", error.what()));
-    }
+  Meta(const Path& file, const std::string& text)
+      : name_(file.string()), root_(text::parse_json(text, name_)) {
     if (!root_.is_object() || !root_.contains("format") || root_["format"] != kFormat) {
       throw FileError(concat(name_, " is not the meta.json of a dataset of msltx"));
     }

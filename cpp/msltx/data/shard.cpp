@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <limits>
 
 #include "msltx/base/error.h"
 
@@ -127,6 +128,9 @@ Shard::Shard(const Path& path, int64_t vocab_size) : file_(path), vocab_size_(vo
                            " bytes per token; 2 and 4 are read"));
   }
   check_size(file_, sizeof header, header.tokens, header.bytes_per_token);
+  if (header.documents >= static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+    throw FileError(concat(path.string(), " announces ", header.documents, " documents"));
+  }
   if (static_cast<int64_t>(header.vocab_size) != vocab_size ||
       (header.tokens > 0 && static_cast<int64_t>(header.max_id) >= vocab_size)) {
     throw FileError(concat(path.string(), " has ids up to ", header.max_id, " of a vocabulary of ",

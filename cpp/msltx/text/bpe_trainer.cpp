@@ -288,14 +288,18 @@ class Trainer {
 
 }  // namespace
 
-BpeVocabulary train_bpe(const PieceCounts& words, const BpeTrainerOptions& options,
-                        const ProgressFn& progress, const std::function<void()>& stop) {
+void check(const BpeTrainerOptions& options) {
   const int64_t least = kBytes + static_cast<int64_t>(options.special_tokens.size());
   if (options.vocab_size < least || options.vocab_size > kMaxVocabSize) {
     throw ValueError(concat("vocab_size is ", options.vocab_size, "; it takes ", least, " (",
                             options.special_tokens.size(), " special tokens and 256 bytes) to ",
                             kMaxVocabSize));
   }
+}
+
+BpeVocabulary train_bpe(const PieceCounts& words, const BpeTrainerOptions& options,
+                        const ProgressFn& progress, const std::function<void()>& stop) {
+  check(options);
   return Trainer(words, options).train(progress, stop);
 }
 

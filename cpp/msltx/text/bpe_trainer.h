@@ -25,9 +25,11 @@ struct BpeVocabulary {
   std::vector<std::pair<int32_t, int32_t>> merges;  // by rank
 };
 
-// Throws ValueError when vocab_size has no room for the special tokens and the 256 bytes. Stops
-// early when no pair is left that occurs min_frequency times. `stop` is called now and then; it may
-// throw.
+// Throws ValueError when vocab_size has no room for the special tokens and the 256 bytes.
+void check(const BpeTrainerOptions& options);
+
+// Throws what check() throws. Stops early when no pair is left that occurs min_frequency times.
+// `stop` is called now and then; it may throw.
 BpeVocabulary train_bpe(const PieceCounts& words, const BpeTrainerOptions& options,
                         const ProgressFn& progress = {}, const std::function<void()>& stop = {});
 

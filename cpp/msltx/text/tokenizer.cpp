@@ -34,6 +34,19 @@ TokenRoles find_roles(const std::vector<AddedToken>& added) {
           .eos = role(added, {"[EOS]", "<eos>", "</s>", "<|end_of_text|>", "<|endoftext|>"})};
 }
 
+// Whether plain text can give the token: it is a byte's, or a merge makes it.
+bool comes_from_bytes(const std::string& token, const TokenizerSpec& spec) {
+  const auto bytes = from_byte_alphabet(token);
+  if (!bytes || bytes->size() == 1) return bytes.has_value();
+  return std::any_of(spec.merges.begin(), spec.merges.end(), [&](const auto& merge) {
+    const auto size = static_cast<int32_t>(spec.tokens.size());
+    const auto known = [&](int32_t id) { return id >= 0 && id < size; };
+    return known(merge.first) && known(merge.second) &&
+           token == spec.tokens[static_cast<size_t>(merge.first)] +
+                        spec.tokens[static_cast<size_t>(merge.second)];
+  });
+}
+
 void check_special_tokens(const std::vector<std::string>& names) {
   for (size_t i = 0; i < names.size(); ++i) {
     if (names[i].empty()) throw ValueError(concat("special token ", i, " is empty"));
@@ -46,6 +59,10 @@ void check_special_tokens(const std::vector<std::string>& names) {
       throw ValueError(concat("special token ", names[i], " is given twice"));
     }
   }
+}
+
+BpeTrainerOptions bpe_options(const TrainOptions& options) {
+  return {options.vocab_size, options.min_frequency, options.special_tokens};
 }
 
 }  // namespace
@@ -69,6 +86,12 @@ Tokenizer::Tokenizer(TokenizerSpec spec) {
     if (found == state->ids.end() || found->second != added.id) {
       throw ValueError(concat("added token ", added.content, " has id ", added.id,
                               ", where the vocabulary has another token"));
+    }
+    // Found in text as it is written, so that is what it decodes to, whatever bytes its letters
+    // would stand for.
+    std::string& bytes = state->bytes[static_cast<size_t>(added.id)];
+    if (bytes != added.content && !comes_from_bytes(added.content, state->spec)) {
+      bytes = added.content;
     }
     if (added.special) state->special[static_cast<size_t>(added.id)] = true;
     std::string content = added.content;
@@ -98,7 +121,8 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 Tokenizer Tokenizer::load(const Path& path) {
-  const Path file = std::filesystem::is_directory(path) ? path / kFileName : path;
+  std::error_code error;  // a path that cannot be looked at is read_file's to report
+  const Path file = std::filesystem::is_directory(path, error) ? path / kFileName : path;
   return from_json(read_file(file), file.string());
 }
 
@@ -115,9 +139,17 @@ std::string Tokenizer::to_json() const { return write_tokenizer_json(state_->spe
 
 void Tokenizer::save(const Path& path) const { write_file(path, to_json()); }
 
+void check(const TrainOptions& options) {
+  if (options.model != "bpe") {
+    throw ValueError(concat("model is ", options.model, "; it takes bpe"));
+  }
+  check_special_tokens(options.special_tokens);
+  check(bpe_options(options));
+}
+
 Tokenizer Tokenizer::train(std::span<const Path> files, const TrainOptions& options,
                            Executor& executor, const ProgressFn& progress) {
-  check_special_tokens(options.special_tokens);
+  check(options);
   WordCounter counter({.whitespace = options.normalize_whitespace, .lowercase = options.lowercase},
                       executor);
   int64_t total = 0;
@@ -140,12 +172,9 @@ Tokenizer Tokenizer::train(std::span<const Path> files, const TrainOptions& opti
 
 Tokenizer Tokenizer::train(const PieceCounts& words, const TrainOptions& options,
                            Executor& executor, const ProgressFn& progress) {
-  check_special_tokens(options.special_tokens);
-  if (options.model != "bpe") {
-    throw ValueError(concat("model is ", options.model, "; it takes bpe"));
-  }
+  check(options);
   if (words.size() == 0) throw ValueError("there is no text to train a tokenizer on");
-  const BpeTrainerOptions bpe{options.vocab_size, options.min_frequency, options.special_tokens};
+  const BpeTrainerOptions bpe = bpe_options(options);
   BpeVocabulary vocabulary;
   executor.run(
       [&] { vocabulary = train_bpe(words, bpe, progress, [&] { executor.check_cancelled(); }); });

@@ -55,6 +55,9 @@ struct TrainOptions {
   InvalidUtf8 invalid_utf8 = InvalidUtf8::refuse;
 };
 
+// Throws ValueError for what Tokenizer::train refuses whatever the text, before it is read.
+void check(const TrainOptions& options);
+
 class Tokenizer {
  public:
   explicit Tokenizer(TokenizerSpec spec);  // throws ValueError where the parts do not fit together

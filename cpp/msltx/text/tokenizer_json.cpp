@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "msltx/base/error.h"
+#include "msltx/text/json.h"
 
 namespace msltx::text {
 namespace {
@@ -320,13 +321,7 @@ std::string write_merges(const TokenizerSpec& spec) {
 }  // namespace
 
 TokenizerSpec parse_tokenizer_json(std::string_view text, const std::string& name) {
-  json root;
-  try {
-    root = json::parse(text);
-  } catch (const json::exception& error) {
-    throw FileError(concat(name, " is not a JSON file: ", error.what()));
-  }
-  return Reader(root, name).read();
+  return Reader(parse_json(text, name), name).read();
 }
 
 std::string write_tokenizer_json(const TokenizerSpec& spec) {
