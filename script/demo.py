@@ -21,6 +21,7 @@ from msltx.progress import duration, loss_curve
 from msltx.training import evaluate
 
 OUT = Path("runs/demo")
+CORPUS = "python_text.txt"
 VOCAB_SIZE = 4096
 MAX_STEPS = 800  # about two minutes on two cores
 PROMPT = "The function returns"
@@ -61,14 +62,20 @@ def heading(number: int, text: str) -> None:
 def main(arguments: list[str]) -> None:
     """Run the job on files, or on Python's own text."""
     begin = time.perf_counter()
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir(parents=True)
     files = [Path(argument) for argument in arguments]
+    for path in files:
+        if not path.is_file():
+            raise msltx.FileError(f"{path} is no file")
+        if path.resolve().is_relative_to(OUT.resolve()) and path.name != CORPUS:
+            raise msltx.FileError(f"{path} is in {OUT}, which the demo writes anew")
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name in ("data", "run", "model"):  # of the demo before
+        shutil.rmtree(OUT / name, ignore_errors=True)
     prompt = PROMPT
     if files:
         prompt = ""
     else:
-        corpus = OUT / "python_text.txt"
+        corpus = OUT / CORPUS
         corpus.write_text(python_text(), "utf-8", errors="replace")
         files = [corpus]
     size = sum(path.stat().st_size for path in files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -121,6 +122,58 @@ def test_mistakes_are_one_sentence(folder: Path) -> None:
         msltx("data", "prepare", text, "--tokenizer", tok, "--out", text), 1, "is in the way"
     )
     assert sorted(folder.iterdir()) == before
+
+
+def test_wrong_numbers_places_and_streams(folder: Path) -> None:
+    tok, text, out = folder / "tok.json", folder / "a.txt", folder / "out"
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    before = sorted(folder.iterdir())
+    train = ("tokenizer", "train", text)
+    prepare = ("data", "prepare", text, "--vocab-size", 300, "--out")
+    assert failed(msltx(*train, "--vocab-size", 10**20), 2, "does not fit in 64 bits")
+    assert failed(msltx(*train, "--out", folder / "no" / "x.json"), 1, "there is no folder")
+    assert failed(msltx(*train, "--out", pipe), 1, "it is no regular file")
+    assert failed(msltx("tokenizer", "decode", tok, "--", "-"), 2, "'-' is no token id")
+    assert failed(msltx("tokenizer", "decode", tok, "9" * 5000), 2, "is no token id")
+    assert failed(msltx(*prepare, out, "--val-fraction", 2), 2, "val_fraction is 2")
+    assert failed(msltx(*prepare, "."), 2, "it takes the name of a folder")
+    assert failed(
+        msltx("data", "prepare", "/dev/stdin", "--vocab-size", 300, "--out", out, stdin=TEXT),
+        2,
+        "can be read once only",
+    )
+    assert failed(msltx("generate", folder, "--prompt", "-", stdin=b"\xff"), 1, "no model folder")
+    assert sorted(folder.iterdir()) == before
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_closed_streams_are_no_traceback(folder: Path, closed: str) -> None:
+    for name, command, code in (("x.json", "encode", 1), ("tok.json", "decode", 0)):
+        arguments = [sys.executable, "-m", "msltx", "tokenizer", command, str(folder / name)]
+        run = subprocess.run(
+            f"{shlex.join(arguments)} {closed}",
+            shell=True,
+            input=b"70 71",
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        assert b"Traceback" not in run.stderr
+        assert run.returncode == code
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has file names in UTF-8 only")
+def test_file_names_need_not_be_utf8(folder: Path) -> None:
+    text = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.txt"))
+    text.write_text(TEXT, encoding="utf-8")
+    missing = Path(os.fsdecode(os.fsencode(folder) + b"/th\xe9.txt"))
+    out = folder / "out"
+    run = msltx("data", "prepare", text, "--vocab-size", 300, "--out", out)
+    assert run.returncode == 0, run.stderr
+    assert data.open(out).meta["sources"][0]["name"] == "caf\ufffd.txt"
+    assert failed(msltx("tokenizer", "train", missing), 1, "No such file")
 
 
 def test_ctrl_c_is_130_and_leaves_nothing(folder: Path) -> None:

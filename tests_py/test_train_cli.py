@@ -219,5 +219,5 @@ def test_generate_and_eval_refuse_in_one_sentence_and_print_nothing(folder: Path
         timeout=60,
         check=False,
     )
-    assert done.returncode == 2
-    assert b"not UTF-8 at byte offset 1" in done.stderr
+    assert done.returncode == 1
+    assert b"invalid UTF-8 at byte 1 " in done.stderr

@@ -2,6 +2,8 @@
 #include <pybind11/pybind11.h>
 
 #include <chrono>
+#include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include "bindings/call.h"
@@ -29,21 +31,30 @@ py::handle add_error(py::module_& m, const char* name, const char* doc, const py
   return made;
 }
 
+// A message may hold a file's name, whose bytes need not be UTF-8.
+void set_message(const py::handle& type, const char* message) {
+  const auto text = py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
+      message, static_cast<Py_ssize_t>(std::strlen(message)), "surrogateescape"));
+  if (text) PyErr_SetObject(type.ptr(), text.ptr());
+}
+
 void translate(std::exception_ptr error) {
   try {
     if (error) std::rethrow_exception(error);
   } catch (const Cancelled&) {
     PyErr_SetNone(PyExc_KeyboardInterrupt);
   } catch (const ValueError& e) {
-    py::set_error(classes.value, e.what());
+    set_message(classes.value, e.what());
   } catch (const FileError& e) {
-    py::set_error(classes.file, e.what());
+    set_message(classes.file, e.what());
   } catch (const MemoryLimitError& e) {
-    py::set_error(classes.memory, e.what());
+    set_message(classes.memory, e.what());
   } catch (const BusyError& e) {
-    py::set_error(classes.busy, e.what());
+    set_message(classes.busy, e.what());
   } catch (const Error& e) {
-    py::set_error(classes.base, e.what());
+    set_message(classes.base, e.what());
+  } catch (const std::filesystem::filesystem_error& e) {
+    set_message(classes.file, e.what());
   }
 }
 

@@ -2,6 +2,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
 #include <memory>
 #include <string>
@@ -74,10 +75,10 @@ py::array_t<int32_t> read(const Dataset& self, const std::string& split, int64_t
   return id_array(std::move(ids));
 }
 
-void prepare(const std::vector<std::string>& files, const text::Tokenizer& tokenizer,
-             const std::string& out, double val_fraction, const std::string& documents,
-             bool normalize_whitespace, bool lowercase, const std::string& invalid_utf8,
-             int64_t shard_tokens, bool overwrite, const py::object& progress) {
+void prepare(const std::vector<Path>& files, const text::Tokenizer& tokenizer, const Path& out,
+             double val_fraction, const std::string& documents, bool normalize_whitespace,
+             bool lowercase, const std::string& invalid_utf8, int64_t shard_tokens, bool overwrite,
+             const py::object& progress) {
   const PrepareOptions options{
       .val_fraction = val_fraction,
       .documents = data::separator_from_name(documents),
@@ -85,9 +86,8 @@ void prepare(const std::vector<std::string>& files, const text::Tokenizer& token
       .invalid_utf8 = text::invalid_utf8_from_name(invalid_utf8),
       .shard_tokens = shard_tokens,
       .overwrite = overwrite};
-  const std::vector<Path> paths(files.begin(), files.end());
   const auto report = progress_function(progress);
-  run_released([&] { data::prepare(paths, tokenizer, out, options, Executor::global(), report); });
+  run_released([&] { data::prepare(files, tokenizer, out, options, Executor::global(), report); });
 }
 
 }  // namespace
@@ -98,15 +98,22 @@ void register_data(py::module_& m) {
         py::arg("normalize_whitespace"), py::arg("lowercase"), py::arg("invalid_utf8"),
         py::arg("shard_tokens"), py::arg("overwrite"), py::arg("progress") = py::none());
 
+  m.def(
+      "check_prepare",
+      [](const Path& out, double val_fraction, bool overwrite) {
+        data::check_prepare(out, {.val_fraction = val_fraction, .overwrite = overwrite});
+      },
+      py::arg("out"), py::kw_only(), py::arg("val_fraction"), py::arg("overwrite"));
+
   const auto of_split = [](auto member) {
     return [member](const Dataset& self, const std::string& split) {
       return (self.split(split).*member)();
     };
   };
   py::class_<Dataset>(m, "Dataset")
-      .def(py::init([](const std::string& path) { return std::make_unique<Dataset>(path); }),
+      .def(py::init([](const Path& path) { return std::make_unique<Dataset>(path); }),
            py::arg("path"))
-      .def_property_readonly("path", [](const Dataset& self) { return self.path().string(); })
+      .def_property_readonly("path", [](const Dataset& self) { return self.path(); })
       .def_property_readonly("vocab_size", &Dataset::vocab_size)
       .def_property_readonly("eos_id", &Dataset::eos_id)
       .def_property_readonly("meta_json", &Dataset::meta_json)

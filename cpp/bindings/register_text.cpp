@@ -2,6 +2,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
 #include <memory>
 #include <optional>
@@ -27,7 +28,8 @@ using text::Tokenizer;
 using text::TrainOptions;
 using text::WordCounter;
 
-// Texts up to this long are encoded at once, holding the GIL: some tens of microseconds.
+// Up to this many bytes or ids are encoded or decoded at once, holding the GIL: some tens of
+// microseconds.
 constexpr size_t kQuick = 1 << 13;
 
 // The UTF-8 of a str, which the str keeps alive.
@@ -73,28 +75,32 @@ py::list encode_batch(const Tokenizer& self, const py::sequence& texts, bool add
 }
 
 std::string decode(const Tokenizer& self, const py::object& ids, bool skip_special_tokens) {
-  return self.decode(token_ids(ids, "ids"), skip_special_tokens);
+  const std::vector<int32_t> numbers = token_ids(ids, "ids");
+  if (numbers.size() <= kQuick) return self.decode(numbers, skip_special_tokens);
+  const py::gil_scoped_release released;
+  return self.decode(numbers, skip_special_tokens);
 }
 
 TrainOptions train_options(std::string model, int64_t vocab_size, int64_t min_frequency,
                            std::vector<std::string> special_tokens, bool lowercase,
                            bool normalize_whitespace, const std::string& invalid_utf8) {
-  return {.model = std::move(model),
-          .vocab_size = vocab_size,
-          .min_frequency = min_frequency,
-          .special_tokens = std::move(special_tokens),
-          .lowercase = lowercase,
-          .normalize_whitespace = normalize_whitespace,
-          .invalid_utf8 = text::invalid_utf8_from_name(invalid_utf8)};
+  TrainOptions options{.model = std::move(model),
+                       .vocab_size = vocab_size,
+                       .min_frequency = min_frequency,
+                       .special_tokens = std::move(special_tokens),
+                       .lowercase = lowercase,
+                       .normalize_whitespace = normalize_whitespace,
+                       .invalid_utf8 = text::invalid_utf8_from_name(invalid_utf8)};
+  text::check(options);  // before a text is read
+  return options;
 }
 
-std::unique_ptr<Tokenizer> train_files(const std::vector<std::string>& files,
-                                       const TrainOptions& options, const py::object& progress) {
-  const std::vector<Path> paths(files.begin(), files.end());
+std::unique_ptr<Tokenizer> train_files(const std::vector<Path>& files, const TrainOptions& options,
+                                       const py::object& progress) {
   const auto report = progress_function(progress);
   return run_released([&] {
     return std::make_unique<Tokenizer>(
-        Tokenizer::train(paths, options, Executor::global(), report));
+        Tokenizer::train(files, options, Executor::global(), report));
   });
 }
 
@@ -143,7 +149,7 @@ void register_text(py::module_& m) {
 
   py::class_<Tokenizer>(m, "Tokenizer")
       .def_static(
-          "load", [](const std::string& path) { return Tokenizer::load(path); }, py::arg("path"),
+          "load", [](const Path& path) { return Tokenizer::load(path); }, py::arg("path"),
           py::call_guard<py::gil_scoped_release>())
       .def_static(
           "from_json", [](const std::string& json) { return Tokenizer::from_json(json); },
@@ -154,8 +160,8 @@ void register_text(py::module_& m) {
                   py::arg("progress") = py::none())
       .def("to_json", &Tokenizer::to_json, py::call_guard<py::gil_scoped_release>())
       .def(
-          "save", [](const Tokenizer& self, const std::string& path) { self.save(path); },
-          py::arg("path"), py::call_guard<py::gil_scoped_release>())
+          "save", [](const Tokenizer& self, const Path& path) { self.save(path); }, py::arg("path"),
+          py::call_guard<py::gil_scoped_release>())
       .def("encode", &encode, py::arg("text"), py::arg("add_special_tokens") = false)
       .def("encode_batch", &encode_batch, py::arg("texts"), py::arg("add_special_tokens") = false)
       .def("decode", &decode, py::arg("ids"), py::arg("skip_special_tokens") = false)

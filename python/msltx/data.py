@@ -113,7 +113,7 @@ def prepare(
     shard_tokens : int
         A shard that has this many tokens is full.
     overwrite : bool
-        Replace the dataset that stands at `out`.
+        Replace the dataset that stands at `out`; a folder that holds anything else is refused.
     progress : callable, optional
         Called with ("encode", bytes done, bytes in all) a few times a second.
 
@@ -173,7 +173,7 @@ class Dataset:
     @property
     def path(self) -> Path:
         """The folder."""
-        return Path(self._engine.path)
+        return self._engine.path
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -55,7 +55,15 @@ def _msltx() -> None:
     """Train tokenizers and GPTs on your own text, and generate with them."""
 
 
+def _open_closed_streams() -> None:
+    """Give the standard streams that the caller closed (``<&-``) nothing to read or to say."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+
+
 def _run(arguments: Sequence[str] | None) -> int:
+    _open_closed_streams()
     try:
         result: Any = _msltx.main(arguments, prog_name="msltx", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -74,6 +82,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 1
     except MemoryError as error:
         click.echo(f"msltx: {error if isinstance(error, Error) else 'out of memory'}", err=True)
+        return 1
+    except UnicodeEncodeError as error:
+        bad = error.object[error.start]
+        click.echo(f"msltx: the output's encoding, {error.encoding}, has no {bad!a}", err=True)
         return 1
     except (Error, OSError) as error:
         click.echo(f"msltx: {error}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,19 @@ import click
 
 if TYPE_CHECKING:
     from msltx.tokenizer import ProgressFunction, Tokenizer
+
+
+class _Integer(click.types.IntParamType):
+    """An integer that the engine can take: 64 bits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = super().convert(value, param, ctx)
+        if not -(2**63) <= number < 2**63:
+            self.fail(f"{value} does not fit in 64 bits.", param, ctx)
+        return number
+
+
+INTEGER = _Integer()
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -64,6 +78,30 @@ def cleaning_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def check_writable(path: str) -> None:
+    """Raise FileError where a file cannot be put, before the work that gives its content."""
+    from msltx import FileError
+
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    if not folder.is_dir():
+        raise FileError(f"cannot write {path}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise FileError(f"cannot write {path}: the folder {folder} is not writable")
+    if Path(path).exists() and not Path(path).is_dir() and not Path(path).is_file():
+        raise FileError(f"cannot write {path}: it is no regular file")
+
+
+def standard_input() -> str:
+    """Read all of standard input, which must be UTF-8."""
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise click.ClickException(
+            f"standard input has invalid UTF-8 at byte {error.start} (0x{data[error.start]:02x})"
+        ) from None
 
 
 def load_tokenizer(path: str) -> Tokenizer:

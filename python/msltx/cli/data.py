@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from msltx.cli._text import cleaning_options, load_tokenizer, progress_bar
+from msltx.cli._text import INTEGER, cleaning_options, load_tokenizer, progress_bar
 
 
 @click.group()
@@ -19,7 +19,9 @@ def data() -> None:
 @click.argument("sources", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", required=True, metavar="DIR", help="The dataset to write.")
 @click.option("--tokenizer", "tokenizer_path", metavar="TOKENIZER", help="Its tokenizer.")
-@click.option("--vocab-size", type=int, help="Train a tokenizer of this size on FILE... instead.")
+@click.option(
+    "--vocab-size", type=INTEGER, help="Train a tokenizer of this size on FILE... instead."
+)
 @click.option("--val-fraction", type=float, default=0.1, show_default=True)
 @click.option(
     "--documents",
@@ -38,12 +40,19 @@ def prepare(
 ) -> None:
     """Turn text files, folders or patterns into train and val shards."""
     import msltx
+    from msltx import _core
     from msltx.data import prepare as prepare_data
     from msltx.data import text_files
 
     if (tokenizer_path is None) == (vocab_size is None):
         raise click.UsageError("give --tokenizer or --vocab-size, one of them")
     files = text_files(sources)
+    _core.check_prepare(
+        options["out"], val_fraction=options["val_fraction"], overwrite=options["overwrite"]
+    )
+    for file in files if vocab_size is not None else []:
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise click.UsageError(f"{file} can be read once only; give --tokenizer with it")
     with progress_bar() as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said below
         if vocab_size is not None:

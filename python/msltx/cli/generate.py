@@ -6,16 +6,7 @@ import sys
 
 import click
 
-
-def _read_standard_input() -> str:
-    from msltx import InvalidValueError
-
-    try:
-        return sys.stdin.buffer.read().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidValueError(
-            f"standard input is not UTF-8 at byte offset {error.start}"
-        ) from None
+from msltx.cli._text import standard_input
 
 
 @click.command()
@@ -47,7 +38,7 @@ def generate(
     gpt = msltx.GPT.load(model)
     tokenizer = msltx.Tokenizer.load_from_model(model)
     if prompt == "-":
-        prompt = _read_standard_input()
+        prompt = standard_input()
     unsaid = prompt  # goes before the first new text, so that a refused prompt prints nothing
 
     def write(text: str) -> None:

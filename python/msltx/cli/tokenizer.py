@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from msltx.cli._text import cleaning_options, load_tokenizer, progress_bar
+from msltx.cli._text import (
+    INTEGER,
+    check_writable,
+    cleaning_options,
+    load_tokenizer,
+    progress_bar,
+    standard_input,
+)
 
 
 @click.group()
@@ -23,9 +30,9 @@ def tokenizer() -> None:
 @click.argument("sources", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", default="tokenizer.json", show_default=True, metavar="FILE")
 @click.option("--model", default="bpe", show_default=True, help="Kind of tokenizer: bpe.")
-@click.option("--vocab-size", type=int, default=8192, show_default=True, help="Tokens in all.")
+@click.option("--vocab-size", type=INTEGER, default=8192, show_default=True, help="Tokens in all.")
 @click.option(
-    "--min-frequency", type=int, default=2, show_default=True, help="Of a pair, to be merged."
+    "--min-frequency", type=INTEGER, default=2, show_default=True, help="Of a pair, to be merged."
 )
 @click.option(
     "--special-token",
@@ -45,6 +52,7 @@ def train(
     if special_tokens:
         options["special_tokens"] = special_tokens
     files = text_files(sources)
+    check_writable(out)
     with progress_bar() as progress:
         made = Tokenizer.train(files, progress=progress, **options)
     path = made.save(out)
@@ -57,16 +65,6 @@ def train(
     click.echo(f"{path}: {made.vocab_size:,} tokens")
 
 
-def _standard_input() -> str:
-    data = sys.stdin.buffer.read()
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise click.ClickException(
-            f"standard input has invalid UTF-8 at byte {error.start} (0x{data[error.start]:02x})"
-        ) from None
-
-
 @tokenizer.command()
 @click.argument("tokenizer_path", metavar="TOKENIZER")
 @click.argument("text", required=False)
@@ -75,7 +73,7 @@ def _standard_input() -> str:
 def encode(tokenizer_path: str, text: str | None, add_special_tokens: bool, tokens: bool) -> None:
     """Print the ids of TEXT, or of standard input where there is none."""
     tok = load_tokenizer(tokenizer_path)
-    ids = tok.encode(_standard_input() if text is None else text, add_special_tokens)
+    ids = tok.encode(standard_input() if text is None else text, add_special_tokens)
     click.echo(" ".join(tok.id_to_token(int(i)) if tokens else str(i) for i in ids))
 
 
@@ -87,11 +85,12 @@ def decode(tokenizer_path: str, ids: tuple[str, ...], skip_special_tokens: bool)
     """Print the text of IDs, or of those in standard input where there are none."""
     tok = load_tokenizer(tokenizer_path)
     numbers: list[int] = []
-    for word in re.split(r"[\s,]+", " ".join(ids) if ids else _standard_input()):
-        if not re.fullmatch(r"-?\d*", word):
+    for word in re.split(r"[\s,]+", " ".join(ids) if ids else standard_input()):
+        if not word:
+            continue
+        if not re.fullmatch(r"-?[0-9]{1,18}", word):
             raise click.UsageError(f"{word!r} is no token id")
-        if word:
-            numbers.append(int(word))
+        numbers.append(int(word))
     text = tok.decode(numbers, skip_special_tokens)
     # Exactly the text, so that it can be compared; a terminal gets its line end.
     sys.stdout.buffer.write(text.encode())
