@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <limits>
 #include <set>
 
 #include "model/tiny_model.h"
@@ -60,6 +62,16 @@ TEST(Generate, StopsForEveryReason) {
   EXPECT_EQ(told.reason, FinishReason::callback);
   EXPECT_EQ(told.tokens.size(), 2u);
   EXPECT_TRUE(generate(gpt, kPrompt, {.max_tokens = 0}).tokens.empty());
+}
+
+TEST(Generate, RefusesAModelWithoutFiniteLogits) {
+  GPT gpt(tiny_config(), 2);
+  const Tensor values = gpt.parameters().values();
+  std::fill_n(values.data(), values.size(), std::numeric_limits<float>::quiet_NaN());
+  gpt.parameters().changed();
+  for (double temperature : {0.0, 1.0}) {
+    EXPECT_THROW(generate(gpt, kPrompt, {.sampler = {.temperature = temperature}}), Error);
+  }
 }
 
 TEST(Generate, RefusesBadInput) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "msltx/base/error.h"
 #include "msltx/generate/decoder.h"
@@ -61,6 +62,12 @@ Generation generate(model::GPT& model, std::span<const int32_t> prompt,
       stream.wait();
       int32_t token = 0;
       stream.read(sampler.tokens(), &token);
+      float logit = 0;
+      stream.read(decoder.logits().slice(1, token, 1), &logit);
+      if (!std::isfinite(logit)) {
+        throw Error(concat("the logits after ", prompt_size + step,
+                           " tokens are not finite: the model's parameters hold NaN or infinity"));
+      }
       if (step == 0) {
         result.prefill_seconds = seconds_since(begin);
         begin = Clock::now();
