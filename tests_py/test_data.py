@@ -139,7 +139,10 @@ def test_sources(tok: Tokenizer, tmp_path: Path) -> None:
         return [str(p.relative_to(tmp_path)) for p in data.text_files(sources)]
 
     assert names(tmp_path) == ["b/c/three.md", "b/two.txt", "one.txt"]
-    assert names(tmp_path / "one.txt", tmp_path) == ["one.txt", "b/c/three.md", "b/two.txt"]
+    with pytest.warns(UserWarning, match=r"one\.txt is given twice, and read once$"):
+        assert names(tmp_path / "one.txt", tmp_path) == ["one.txt", "b/c/three.md", "b/two.txt"]
+    with pytest.warns(UserWarning, match=r"three\.md and 2 more are given twice, and read once$"):
+        assert len(names(tmp_path, tmp_path)) == 3
     assert names(f"{tmp_path}/**/*.txt") == ["b/two.txt", "one.txt"]
     assert data.text_files(tmp_path / "missing.txt") == [tmp_path / "missing.txt"]
     with pytest.raises(msltx.FileError, match=r"no file is named like .*\*\.csv"):
@@ -186,6 +189,8 @@ def test_wrong_arguments(dataset: data.Dataset, tok: Tokenizer, tmp_path: Path) 
             data.prepare(LICENSE, tok, out=tmp_path / "out", **options)  # type: ignore[arg-type]
     with pytest.raises(msltx.FileError, match=r"is no dataset: it has no meta\.json"):
         data.open(tmp_path)
+    with pytest.raises(msltx.FileError, match=r"^cannot open .*no: No such file or directory$"):
+        data.open(tmp_path / "no")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -72,7 +72,7 @@ def test_tokenizer_train_options(folder: Path) -> None:
         "--special-token", "<|endoftext|>", "--normalize-whitespace", "--vocab-size", 5000,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert "no more pairs that occur 50 times" in run.stderr.decode()
+    assert "no more pairs that occur at least 50 times" in run.stderr.decode()
     tok = Tokenizer.load(out)
     assert tok.special_tokens == {"<|endoftext|>": 0}
     assert tok.decode(tok.encode("TOLD")) == "told"
@@ -86,7 +86,7 @@ def test_data_prepare(folder: Path) -> None:
     dataset = data.open(out)
     assert run.stdout.decode() == (
         f"{out}: {dataset.train_tokens:,} training and {dataset.val_tokens:,} validation tokens "
-        "of 300\n"
+        "(vocabulary 300)\n"
     )
     # A dataset is a place to take a tokenizer from; one may also be trained on the way.
     assert msltx("tokenizer", "encode", out, "a").returncode == 0
@@ -103,14 +103,29 @@ def test_mistakes_are_one_sentence(folder: Path) -> None:
     bad = folder / "bad.txt"
     bad.write_bytes(b"caf\xe9\n")
     before = sorted(folder.iterdir())
-    assert failed(msltx("tokenizer", "train"), 2, "Missing argument")
-    assert failed(msltx("tokenizer", "train", text, "--vocab-size", 5), 2, "vocab_size is 5")
-    assert failed(msltx("tokenizer", "train", text, "--model", "x"), 2, "model is x; it takes bpe")
-    assert failed(msltx("tokenizer", "train", text, "--nonsense"), 2, "No such option")
+    assert failed(msltx("tokenizer", "train"), 2, "msltx: missing argument")
+    assert failed(
+        msltx("tokenizer", "train", text, "--vocab-size", 5),
+        2,
+        "msltx: --vocab-size is 5; it takes 260",
+    )
+    assert failed(
+        msltx("tokenizer", "train", text, "--model", "x"), 2, "msltx: --model is x; it takes bpe"
+    )
+    assert failed(
+        msltx("tokenizer", "train", text, "--nonsense"),
+        2,
+        "msltx: no such option '--nonsense'\n"
+        "usage: msltx tokenizer train [OPTIONS] FILE...\nhelp: ",
+    )
     assert failed(msltx("tokenizer", "train", missing, "--out", out), 1, "No such file")
-    assert failed(msltx("tokenizer", "train", bad, "--out", out), 1, "invalid UTF-8 at byte 3")
+    assert failed(
+        msltx("tokenizer", "train", bad, "--out", out), 1, "; --invalid-utf8 replace reads"
+    )
     assert failed(msltx("tokenizer", "encode", missing, "a"), 1, "No such file")
-    assert failed(msltx("tokenizer", "encode", text, "a"), 1, "is not a JSON file")
+    assert failed(
+        msltx("tokenizer", "encode", text, "a"), 1, f"{text} is not a JSON file (line 1)\n"
+    )
     assert failed(msltx("tokenizer", "encode", tok, stdin=b"\xff"), 1, "invalid UTF-8 at byte 0")
     assert failed(msltx("tokenizer", "decode", tok, "999"), 2, "outside the vocabulary of 300")
     assert failed(msltx("tokenizer", "decode", tok, "12x"), 2, "'12x' is no token id")
@@ -124,6 +139,46 @@ def test_mistakes_are_one_sentence(folder: Path) -> None:
     assert sorted(folder.iterdir()) == before
 
 
+def test_nothing_is_replaced_unasked(folder: Path) -> None:
+    text, tok = folder / "a.txt", folder / "tok.json"
+    before = tok.read_bytes()
+    train = ("tokenizer", "train", text, "--vocab-size", 270, "--out")
+    assert failed(msltx(*train, tok), 1, f"msltx: {tok} exists already; --overwrite replaces it\n")
+    assert tok.read_bytes() == before
+    assert msltx(*train, tok, "--overwrite").returncode == 0
+    assert Tokenizer.load(tok).vocab_size == 270
+    assert msltx(*train, folder).returncode == 0
+    assert failed(msltx(*train, folder), 1, f"{folder / 'tokenizer.json'} exists already")
+    prepare = ("data", "prepare", text, "--tokenizer", tok, "--out", folder / "books")
+    assert msltx(*prepare).returncode == 0
+    assert failed(msltx(*prepare), 1, "books exists already; --overwrite replaces it\n")
+
+
+def test_wrong_ids_and_options_of_decode(folder: Path) -> None:
+    decode = ("tokenizer", "decode", folder / "tok.json")
+    assert failed(msltx(*decode, -1), 2, "msltx: token id -1 is outside the vocabulary of 300")
+    assert failed(msltx(*decode, 70, "--skip-special"), 2, "no such option '--skip-special'")
+    assert failed(msltx(*decode, "-x"), 2, "no such option '-x'")
+    assert failed(msltx("tokenizer", "decode", "--skip-special", 70), 2, "no such option")
+    assert msltx(*decode, 70, "--skip-special-tokens").returncode == 0
+
+
+def test_files_given_twice_are_read_once(folder: Path) -> None:
+    text, link = folder / "a.txt", folder / "b.txt"
+    link.symlink_to(text)
+    prepare = ("data", "prepare", "--tokenizer", folder / "tok.json", "--out")
+    once = msltx(*prepare, folder / "once", text)
+    twice = msltx(*prepare, folder / "twice", text, link)
+    assert once.stderr == b""
+    assert twice.stderr.decode() == f"{link} is given twice, and read once\n"
+    assert data.open(folder / "once").train_tokens == data.open(folder / "twice").train_tokens
+
+
+def test_help_is_whole(folder: Path) -> None:
+    for group in ("tokenizer", "data"):
+        assert "..." not in msltx(group, "--help").stdout.decode().partition("Commands:")[2]
+
+
 def test_wrong_numbers_places_and_streams(folder: Path) -> None:
     tok, text, out = folder / "tok.json", folder / "a.txt", folder / "out"
     pipe = folder / "pipe"
@@ -132,11 +187,12 @@ def test_wrong_numbers_places_and_streams(folder: Path) -> None:
     train = ("tokenizer", "train", text)
     prepare = ("data", "prepare", text, "--vocab-size", 300, "--out")
     assert failed(msltx(*train, "--vocab-size", 10**20), 2, "does not fit in 64 bits")
+    assert failed(msltx(*train, "--min-frequency", -1), 2, "msltx: --min-frequency is -1; it takes")
     assert failed(msltx(*train, "--out", folder / "no" / "x.json"), 1, "there is no folder")
     assert failed(msltx(*train, "--out", pipe), 1, "it is no regular file")
     assert failed(msltx("tokenizer", "decode", tok, "--", "-"), 2, "'-' is no token id")
     assert failed(msltx("tokenizer", "decode", tok, "9" * 5000), 2, "is no token id")
-    assert failed(msltx(*prepare, out, "--val-fraction", 2), 2, "val_fraction is 2")
+    assert failed(msltx(*prepare, out, "--val-fraction", 2), 2, "msltx: --val-fraction is 2")
     assert failed(msltx(*prepare, "."), 2, "it takes the name of a folder")
     assert failed(
         msltx("data", "prepare", "/dev/stdin", "--vocab-size", 300, "--out", out, stdin=TEXT),

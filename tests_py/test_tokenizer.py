@@ -193,8 +193,17 @@ def test_wrong_arguments(tok: Tokenizer, tmp_path: Path) -> None:
     with pytest.raises(msltx.FileError, match=r"bad\.txt has invalid UTF-8 at byte 3 \(0xe9\)"):
         Tokenizer.train(bad)
     assert Tokenizer.train(bad, invalid_utf8="replace").vocab_size >= 260
-    with pytest.raises(msltx.FileError, match=r"bad\.txt is not a JSON file"):
-        Tokenizer.load(bad)
+    for content, where in [
+        (b"caf\xe9 au lait\n", "line 1"),
+        (b'{"a":\n 1,\n "b": x}\n', "line 3"),
+        (b'{\n"a": 1\n', "line 2"),
+        (b"", "line 1"),
+        (b"[1e999]", "it holds a number that is too large"),
+    ]:
+        bad.write_bytes(content)
+        with pytest.raises(msltx.FileError, match=r"bad\.txt is not a JSON file") as caught:
+            Tokenizer.load(bad)
+        assert str(caught.value).endswith((f"file ({where})", f"file: {where}"))
 
 
 # Against the Hugging Face library, where it is installed.

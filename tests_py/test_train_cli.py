@@ -115,8 +115,8 @@ def test_environment_stands_between_flag_and_file(folder: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["generate", "nowhere"], 1, "nowhere"),
-        (["generate"], 2, "Missing argument"),
-        (["nothing"], 2, "No such command"),
+        (["generate"], 2, "missing argument"),
+        (["nothing"], 2, "no such command"),
         (["info", "--preset", "9000m"], 2, "9000m"),
         (["eval", "nowhere", "--data", "nowhere"], 1, "nowhere"),
     ],

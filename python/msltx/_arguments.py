@@ -25,7 +25,6 @@ def whole_number(value: Any, name: str, least: int, most: int) -> int:
     except TypeError:
         number = None
     if number is None or not least <= number <= most:
-        raise InvalidValueError(
-            f"{name} is {value!r}; it takes a whole number from {least} to {most}"
-        )
+        limits = f"of at least {least}" if most == MOST_COUNT else f"from {least} to {most}"
+        raise InvalidValueError(f"{name} is {value!r}; it takes a whole number {limits}")
     return number

@@ -43,7 +43,8 @@ def text_files(
     Returns
     -------
     list of Path
-        In the order given, the files of a folder or a pattern sorted by name; each once.
+        In the order given, the files of a folder or a pattern sorted by name; each once. A warning
+        names what was given again.
 
     Raises
     ------
@@ -52,7 +53,8 @@ def text_files(
     """
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
-    files: dict[Path, None] = {}
+    files: dict[str, Path] = {}
+    again: list[Path] = []
     for source in sources:
         path = Path(source)
         if path.is_dir():
@@ -67,8 +69,13 @@ def text_files(
             found = sorted(p for p in map(Path, named) if p.is_file())
             if not found:
                 raise FileError(f"no file is named like {path}")
-        files.update(dict.fromkeys(found))
-    return list(files)
+        for file in found:
+            if files.setdefault(os.path.realpath(file), file) is not file:
+                again.append(file)
+    if again:
+        others = f" and {len(again) - 1:,} more are" if len(again) > 1 else " is"
+        warnings.warn(f"{again[0]}{others} given twice, and read once", stacklevel=2)
+    return list(files.values())
 
 
 def prepare(
@@ -292,7 +299,7 @@ class Dataset:
     def __repr__(self) -> str:
         return (
             f"<msltx.data.Dataset {str(self.path)!r}: {self.train_tokens:,} training and "
-            f"{self.val_tokens:,} validation tokens of {self.vocab_size:,}>"
+            f"{self.val_tokens:,} validation tokens (vocabulary {self.vocab_size:,})>"
         )
 
 

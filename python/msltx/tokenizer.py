@@ -76,7 +76,7 @@ class Tokenizer:
             Number of tokens wanted, special tokens and the 256 bytes included. There are fewer
             when the text has no more pairs to merge.
         min_frequency : int
-            How often a pair must occur to become a token.
+            How often a pair must occur at least to become a token; 0 counts as 1.
         special_tokens : sequence of str
             They take the first ids, in this order. ``[PAD] [UNK] [BOS] [EOS]`` and other usual
             names also get their roles (``eos_id`` ...).

@@ -309,6 +309,8 @@ TEST_F(DatasetTest, AFolderWithoutMetaIsNoDataset) {
               Dataset dataset(folder_ / "out");
             }).find("is no dataset: it has no meta.json"),
             std::string::npos);
+  EXPECT_EQ(message_of<FileError>([&] { Dataset dataset("no/such"); }),
+            "cannot open no/such: No such file or directory");
   write_file(folder_ / "out" / "meta.json", "{ not json");
   EXPECT_THROW(Dataset(folder_ / "out"), FileError);
 }

@@ -243,6 +243,8 @@ TEST(Config, UnsupportedSettingsAreParsedThenRefused) {
        "attention_softcap is 50; this version of msltx runs none only"},
       {{{"logit_softcap", 30}}, "logit_softcap is 30; this version of msltx runs none only"},
       {{{"embedding_scale", 8}}, "embedding_scale is 8; this version of msltx runs 1 only"},
+      {{{"attention", "plain"}},
+       "attention is plain; this version of msltx runs auto and flash only"},
   };
   for (const auto& [fields, expected] : cases) {
     const GPTConfig c = config_from_json(small_with(fields));
@@ -258,7 +260,8 @@ TEST(Config, UnsupportedSettingsAreParsedThenRefused) {
                                               {{"activation", "gelu"}},
                                               {{"bias", false}},
                                               {{"tie_weights", false}},
-                                              {{"initialization", "kaiming"}}}) {
+                                              {{"initialization", "kaiming"}},
+                                              {{"attention", "flash"}}}) {
     EXPECT_NO_THROW(check_supported(config_from_json(small_with(fields)))) << fields;
   }
 }

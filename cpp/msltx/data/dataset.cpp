@@ -102,6 +102,9 @@ Dataset::Dataset(const Path& folder) : path_(folder) {
   const Path file = folder / kMetaName;
   std::error_code error;
   if (!std::filesystem::exists(file, error)) {
+    if (!std::filesystem::exists(folder, error)) {
+      throw FileError(concat("cannot open ", folder.string(), ": No such file or directory"));
+    }
     throw FileError(concat(folder.string(), " is no dataset: it has no ", kMetaName,
                            ", which preparing writes last"));
   }

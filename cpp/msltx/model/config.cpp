@@ -171,6 +171,7 @@ void check_supported(const GPTConfig& c) {
   require(c.attention_softcap == 0, "attention_softcap", c.attention_softcap, "none");
   require(c.logit_softcap == 0, "logit_softcap", c.logit_softcap, "none");
   require(c.embedding_scale == 1, "embedding_scale", c.embedding_scale, "1");
+  require(c.attention != Attention::plain, "attention", word_of(c.attention), "auto and flash");
 }
 
 }  // namespace msltx::model

@@ -289,6 +289,10 @@ class Trainer {
 }  // namespace
 
 void check(const BpeTrainerOptions& options) {
+  if (options.min_frequency < 0) {
+    throw ValueError(
+        concat("min_frequency is ", options.min_frequency, "; it takes an integer of at least 0"));
+  }
   const int64_t least = kBytes + static_cast<int64_t>(options.special_tokens.size());
   if (options.vocab_size < least || options.vocab_size > kMaxVocabSize) {
     throw ValueError(concat("vocab_size is ", options.vocab_size, "; it takes ", least, " (",

@@ -15,7 +15,7 @@ namespace msltx::text {
 
 struct BpeTrainerOptions {
   int64_t vocab_size = 8192;                // special tokens and the 256 bytes included
-  int64_t min_frequency = 2;                // of a pair, to be merged
+  int64_t min_frequency = 2;                // of a pair, to be merged; 0 counts as 1
   std::vector<std::string> special_tokens;  // take the first ids, in this order
 };
 

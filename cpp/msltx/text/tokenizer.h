@@ -47,7 +47,7 @@ inline const std::vector<std::string>& default_special_tokens() {
 struct TrainOptions {
   std::string model = "bpe";
   int64_t vocab_size = 8192;  // special tokens and the 256 bytes included
-  int64_t min_frequency = 2;  // of a pair, to be merged
+  int64_t min_frequency = 2;  // of a pair, to be merged; 0 counts as 1
   std::vector<std::string> special_tokens = default_special_tokens();
   bool lowercase = false;
   // Normalize white space (see Cleaning) of what is trained on; the tokenizer itself does not.

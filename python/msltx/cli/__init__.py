@@ -62,13 +62,25 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
+def _show(error: click.ClickException) -> None:
+    """Say what was wrong as all of msltx does, and for wrong usage what is right."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        error.show()  # the help of a group that was called without a command
+        return
+    message = " ".join(error.format_message().split())
+    click.echo(f"msltx: {message[:1].lower()}{message[1:].removesuffix('.')}", err=True)
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        usage = error.ctx.get_usage().replace("Usage:", "usage:", 1)
+        click.echo(f"{usage}\nhelp: {error.ctx.command_path} --help", err=True)
+
+
 def _run(arguments: Sequence[str] | None) -> int:
     _open_closed_streams()
     try:
         result: Any = _msltx.main(arguments, prog_name="msltx", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("msltx: interrupted", err=True)

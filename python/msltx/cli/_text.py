@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -80,17 +83,69 @@ def cleaning_options(command: Command) -> Command:
     return command
 
 
-def check_writable(path: str) -> None:
-    """Raise FileError where a file cannot be put, before the work that gives its content."""
+def says_flags(command: Command) -> Command:
+    """Let the engine's errors call settings what the command line calls them."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        from msltx import FileError, InvalidValueError
+
+        try:
+            return command(*args, **kwargs)
+        except (FileError, InvalidValueError) as error:
+            message = str(error)
+            name = re.match(r"[a-z_0-9]+(?= is )", message)
+            if name and isinstance(error, InvalidValueError):
+                for option in click.get_current_context().command.params:
+                    if isinstance(option, click.Option) and option.name == name.group():
+                        message = option.opts[0] + message[name.end() :]
+            for said, flag in _FLAGS.items():
+                if message.endswith(said):
+                    message = message.removesuffix(said) + flag
+            raise type(error)(message) from None
+
+    return cast(Command, run)
+
+
+# How the engine's sentences end -> with the names of the command line.
+_FLAGS = {
+    "; invalid_utf8=replace reads it with U+FFFD instead": (
+        "; --invalid-utf8 replace reads it with U+FFFD instead"
+    ),
+    "; overwrite replaces it": "; --overwrite replaces it",
+}
+
+
+def named_files(sources: tuple[str, ...]) -> list[Path]:
+    """List the text files that arguments stand for, and say on stderr which are given twice."""
+    from msltx.data import text_files
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        files = text_files(sources)
+    for warning in found:
+        click.echo(str(warning.message), err=True)
+    return files
+
+
+def check_writable(path: str, overwrite: bool, name: str) -> None:
+    """Raise FileError where a file cannot be put, before the work that gives its content.
+
+    Of an existing folder, the place is the file `name` in it.
+    """
     from msltx import FileError
 
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    if Path(path).is_dir():
+        path = str(Path(path) / name)
+    folder = Path(path).parent
     if not folder.is_dir():
         raise FileError(f"cannot write {path}: there is no folder {folder}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise FileError(f"cannot write {path}: the folder {folder} is not writable")
-    if Path(path).exists() and not Path(path).is_dir() and not Path(path).is_file():
+    if Path(path).exists() and not Path(path).is_file():
         raise FileError(f"cannot write {path}: it is no regular file")
+    if Path(path).exists() and not overwrite:
+        raise FileError(f"{path} exists already; --overwrite replaces it")
 
 
 def standard_input() -> str:

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from msltx.cli._text import INTEGER, cleaning_options, load_tokenizer, progress_bar
+from msltx.cli._text import (
+    INTEGER,
+    cleaning_options,
+    load_tokenizer,
+    named_files,
+    progress_bar,
+    says_flags,
+)
 
 
 @click.group()
@@ -18,11 +25,22 @@ def data() -> None:
 @data.command()
 @click.argument("sources", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", required=True, metavar="DIR", help="The dataset to write.")
-@click.option("--tokenizer", "tokenizer_path", metavar="TOKENIZER", help="Its tokenizer.")
+@click.option(
+    "--tokenizer",
+    "tokenizer_path",
+    metavar="TOKENIZER",
+    help="A tokenizer.json, or a dataset, model folder, checkpoint or run that has one.",
+)
 @click.option(
     "--vocab-size", type=INTEGER, help="Train a tokenizer of this size on FILE... instead."
 )
-@click.option("--val-fraction", type=float, default=0.1, show_default=True)
+@click.option(
+    "--val-fraction",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="Share of the documents that is held out for validation.",
+)
 @click.option(
     "--documents",
     type=click.Choice(["blank_line", "line", "file"]),
@@ -32,21 +50,24 @@ def data() -> None:
 )
 @click.option("--overwrite", is_flag=True, help="Replace the dataset that stands at --out.")
 @cleaning_options
+@says_flags
 def prepare(
     sources: tuple[str, ...],
     tokenizer_path: str | None,
     vocab_size: int | None,
     **options: Any,
 ) -> None:
-    """Turn text files, folders or patterns into train and val shards."""
+    """Turn text files into a dataset.
+
+    FILE is a text file, a folder (its .txt and .md files), or a pattern in quotation marks.
+    """
     import msltx
     from msltx import _core
     from msltx.data import prepare as prepare_data
-    from msltx.data import text_files
 
     if (tokenizer_path is None) == (vocab_size is None):
         raise click.UsageError("give --tokenizer or --vocab-size, one of them")
-    files = text_files(sources)
+    files = named_files(sources)
     _core.check_prepare(
         options["out"], val_fraction=options["val_fraction"], overwrite=options["overwrite"]
     )
@@ -72,5 +93,5 @@ def prepare(
         click.echo("no document fell into the validation split", err=True)
     click.echo(
         f"{dataset.path}: {dataset.train_tokens:,} training and {dataset.val_tokens:,} "
-        f"validation tokens of {dataset.vocab_size:,}"
+        f"validation tokens (vocabulary {dataset.vocab_size:,})"
     )

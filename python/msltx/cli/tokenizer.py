@@ -13,7 +13,9 @@ from msltx.cli._text import (
     check_writable,
     cleaning_options,
     load_tokenizer,
+    named_files,
     progress_bar,
+    says_flags,
     standard_input,
 )
 
@@ -28,11 +30,22 @@ def tokenizer() -> None:
 
 @tokenizer.command()
 @click.argument("sources", nargs=-1, required=True, metavar="FILE...")
-@click.option("--out", default="tokenizer.json", show_default=True, metavar="FILE")
+@click.option(
+    "--out",
+    default="tokenizer.json",
+    show_default=True,
+    metavar="FILE",
+    help="The file to write, or a folder to put tokenizer.json in.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file that stands at --out.")
 @click.option("--model", default="bpe", show_default=True, help="Kind of tokenizer: bpe.")
 @click.option("--vocab-size", type=INTEGER, default=8192, show_default=True, help="Tokens in all.")
 @click.option(
-    "--min-frequency", type=INTEGER, default=2, show_default=True, help="Of a pair, to be merged."
+    "--min-frequency",
+    type=INTEGER,
+    default=2,
+    show_default=True,
+    help="How often a pair must occur to become a token; 0 counts as 1.",
 )
 @click.option(
     "--special-token",
@@ -42,24 +55,32 @@ def tokenizer() -> None:
     help="May be given several times; default: [PAD] [UNK] [BOS] [EOS].",
 )
 @cleaning_options
+@says_flags
 def train(
-    sources: tuple[str, ...], out: str, special_tokens: tuple[str, ...], **options: Any
+    sources: tuple[str, ...],
+    out: str,
+    overwrite: bool,
+    special_tokens: tuple[str, ...],
+    **options: Any,
 ) -> None:
-    """Train a tokenizer on text files, folders or patterns, in constant memory."""
+    """Train a tokenizer on text files.
+
+    FILE is a text file, a folder (its .txt and .md files), or a pattern in quotation marks. Text is
+    read in constant memory.
+    """
     from msltx import Tokenizer
-    from msltx.data import text_files
 
     if special_tokens:
         options["special_tokens"] = special_tokens
-    files = text_files(sources)
-    check_writable(out)
+    files = named_files(sources)
+    check_writable(out, overwrite, "tokenizer.json")
     with progress_bar() as progress:
         made = Tokenizer.train(files, progress=progress, **options)
     path = made.save(out)
     if made.vocab_size < options["vocab_size"]:
         click.echo(
-            f"the text has no more pairs that occur {options['min_frequency']} times: "
-            f"{made.vocab_size:,} tokens instead of {options['vocab_size']:,}",
+            f"the text has no more pairs that occur at least {max(1, options['min_frequency'])} "
+            f"times: {made.vocab_size:,} tokens instead of {options['vocab_size']:,}",
             err=True,
         )
     click.echo(f"{path}: {made.vocab_size:,} tokens")
@@ -71,18 +92,28 @@ def train(
 @click.option("--add-special-tokens", is_flag=True, help="[BOS] before and [EOS] after.")
 @click.option("--tokens", is_flag=True, help="Show tokens instead of ids.")
 def encode(tokenizer_path: str, text: str | None, add_special_tokens: bool, tokens: bool) -> None:
-    """Print the ids of TEXT, or of standard input where there is none."""
+    """Print the token ids of a text.
+
+    Without TEXT, standard input is read.
+    """
     tok = load_tokenizer(tokenizer_path)
     ids = tok.encode(standard_input() if text is None else text, add_special_tokens)
     click.echo(" ".join(tok.id_to_token(int(i)) if tokens else str(i) for i in ids))
 
 
-@tokenizer.command()
+# -1 is a wrong id, not an unknown option.
+@tokenizer.command(context_settings={"ignore_unknown_options": True})
 @click.argument("tokenizer_path", metavar="TOKENIZER")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--skip-special-tokens", is_flag=True, help="Leave [EOS] and the like out.")
 def decode(tokenizer_path: str, ids: tuple[str, ...], skip_special_tokens: bool) -> None:
-    """Print the text of IDs, or of those in standard input where there are none."""
+    """Print the text of token ids.
+
+    Without an ID, standard input is read.
+    """
+    for word in (tokenizer_path, *ids):
+        if re.match(r"--?[A-Za-z]", word):
+            raise click.NoSuchOption(word, possibilities=["--skip-special-tokens"])
     tok = load_tokenizer(tokenizer_path)
     numbers: list[int] = []
     for word in re.split(r"[\s,]+", " ".join(ids) if ids else standard_input()):
