@@ -133,6 +133,7 @@ py::dict memory(const GPT& gpt) {
   out["parameters"] = report.parameters;
   out["gradients"] = report.gradients;
   out["optimizer"] = report.optimizer;
+  out["batch"] = report.batch;
   out["activations"] = report.activations;
   out["scratch"] = report.scratch;
   out["packed"] = report.packed;

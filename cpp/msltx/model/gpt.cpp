@@ -26,7 +26,24 @@ void fill_sinusoids(const Tensor& table) {
   }
 }
 
-std::string megabytes(int64_t bytes) { return concat((bytes + 500'000) / 1'000'000, " MB"); }
+// "124,439,808"
+std::string with_separators(int64_t count) {
+  const std::string digits = std::to_string(count);
+  std::string out;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) out += ',';
+    out += digits[i];
+  }
+  return out;
+}
+
+// "23 MB", "1.5 GB"
+std::string size_text(int64_t bytes) {
+  const int64_t megabytes = (bytes + 500'000) / 1'000'000;
+  if (megabytes < 1000) return concat(megabytes, " MB");
+  const int64_t tenths = (bytes + 50'000'000) / 100'000'000;
+  return concat(with_separators(tenths / 10), ".", tenths % 10, " GB");
+}
 
 // Lets an encoding run without its ops, so that scratch is reserved before the first step.
 struct AskOnly : ops::Interceptor {
@@ -50,9 +67,9 @@ GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
         const int64_t limit =
             options_.memory_limit > 0 ? options_.memory_limit : available_memory();
         if (bytes > limit) {
-          throw MemoryLimitError(concat("the model's ", parameter_count(config_),
-                                        " parameters take ", megabytes(bytes), "; ",
-                                        megabytes(limit), " of memory may be used"));
+          throw MemoryLimitError(concat("the model's ", with_separators(parameter_count(config_)),
+                                        " parameters take ", size_text(bytes), "; ",
+                                        size_text(limit), " of memory may be used"));
         }
         return config_;
       }()) {
@@ -131,7 +148,8 @@ MemoryReport GPT::memory() const {
   MemoryReport report;
   report.parameters = parameter_arena_bytes(config_) + constants_.capacity();
   if (parameters_.has_gradients()) report.gradients = parameter_arena_bytes(config_);
-  report.optimizer = bytes_elsewhere_;
+  report.optimizer = step_.optimizer;
+  report.batch = step_.batch;
   if (activations_) report.activations = activations_->plan().bytes();
   if (scratch_) report.scratch = scratch_->bytes();
   for (const Parameter& p : parameters_.list()) {
@@ -140,15 +158,16 @@ MemoryReport GPT::memory() const {
   return report;
 }
 
-void GPT::plan(BatchShape shape, Keep keep, int64_t bytes_elsewhere) {
+void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
   check_shape(shape);
   const bool for_backward = keep == Keep::for_backward;
   const bool fits = activations_ && activations_->shape() == shape &&
                     (activations_->keep() == keep || !for_backward) &&
-                    bytes_elsewhere <= bytes_elsewhere_;
+                    step.optimizer <= step_.optimizer && step.batch <= step_.batch;
   ready_for_backward_ = false;  // whoever plans is about to overwrite what a forward has left
   if (fits) return;
-  bytes_elsewhere_ = std::max(bytes_elsewhere_, bytes_elsewhere);
+  step_.optimizer = std::max(step_.optimizer, step.optimizer);
+  step_.batch = std::max(step_.batch, step.batch);
   auto next = std::make_unique<Activations>(config_, shape, keep);
 
   MemoryReport need = memory();
@@ -167,10 +186,10 @@ void GPT::plan(BatchShape shape, Keep keep, int64_t bytes_elsewhere) {
   if (need.total() > limit) {
     throw MemoryLimitError(
         concat("a batch of ", shape.sequences, " x ", shape.length, " tokens needs ",
-               megabytes(need.total()), " (parameters ", megabytes(need.parameters), ", gradients ",
-               megabytes(need.gradients), ", optimizer ", megabytes(need.optimizer),
-               ", activations ", megabytes(need.activations), ", packed weights ",
-               megabytes(need.packed), "); ", megabytes(limit),
+               size_text(need.total()), " (parameters ", size_text(need.parameters), ", gradients ",
+               size_text(need.gradients), ", optimizer ", size_text(need.optimizer), ", batch ",
+               size_text(need.batch), ", activations ", size_text(need.activations),
+               ", packed weights ", size_text(need.packed), "); ", size_text(limit),
                " may be used: take a smaller batch (with more gradient accumulation) or shorter "
                "sequences"));
   }

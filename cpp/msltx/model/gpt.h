@@ -28,10 +28,17 @@ struct GPTOptions {
 
 // Bytes by purpose. What is planned, not what is resident.
 struct MemoryReport {
-  int64_t parameters = 0, gradients = 0, optimizer = 0, activations = 0, scratch = 0, packed = 0;
+  int64_t parameters = 0, gradients = 0, optimizer = 0, batch = 0, activations = 0, scratch = 0,
+          packed = 0;
   int64_t total() const {
-    return parameters + gradients + optimizer + activations + scratch + packed;
+    return parameters + gradients + optimizer + batch + activations + scratch + packed;
   }
+};
+
+// Bytes that a training step holds outside of the model.
+struct StepBytes {
+  int64_t optimizer = 0;  // moments
+  int64_t batch = 0;      // token ids and targets of all its micro-batches
 };
 
 class GPT {
@@ -72,10 +79,10 @@ class GPT {
   double evaluate_sum(const int32_t* tokens, const int32_t* targets, BatchShape shape,
                       int64_t ignore_index = -1);
 
-  // Reserves what a batch of this shape needs, scratch included. `bytes_elsewhere` (optimizer
-  // moments) counts against the limit. Throws MemoryLimitError with advice. backward() then needs
-  // another forward().
-  void plan(BatchShape shape, Keep keep, int64_t bytes_elsewhere = 0);
+  // Reserves what a batch of this shape needs, scratch included. What `step` has counts
+  // against the limit. Throws MemoryLimitError with advice. backward() then needs another
+  // forward().
+  void plan(BatchShape shape, Keep keep, StepBytes step = {});
   MemoryReport memory() const;
   Activations& activations() { return *activations_; }
 
@@ -134,7 +141,7 @@ class GPT {
   ops::Interceptor* interceptor_ = nullptr;
   std::unique_ptr<ops::Scratch> scratch_;
   std::unique_ptr<Activations> activations_;
-  int64_t bytes_elsewhere_ = 0;
+  StepBytes step_;
   bool ready_for_backward_ = false;
   bool poison_ = false;
   Exclusive exclusive_;

@@ -46,7 +46,7 @@ TrainStep::TrainStep(model::GPT& model, const StepShape& shape,
   // Planned before it is allocated, so that a step too large for memory is refused with advice.
   const int64_t ids = 2 * shape.tokens() * size_of(DType::int32);
   model_.plan(shape.micro_batch, model::Keep::for_backward,
-              optim::AdamW::bytes(model.parameters().values().dim(0)) + ids);
+              {.optimizer = optim::AdamW::bytes(model.parameters().values().dim(0)), .batch = ids});
   tokens_.resize(static_cast<size_t>(shape.tokens()));
   targets_.resize(static_cast<size_t>(shape.tokens()));
   loss_arena_ = Arena(shape.gradient_accumulation * size_of(DType::float32));
