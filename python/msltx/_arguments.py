@@ -11,6 +11,8 @@ MOST_COUNT = 2**62
 MOST_SEED = 2**64 - 1
 MOST_TOKEN = 2**31 - 1
 
+DEFAULT_TEMPERATURE = 0.8
+
 
 def whole_number(value: Any, name: str, least: int, most: int) -> int:
     """Give value as an int.

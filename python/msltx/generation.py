@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msltx import _core
-from msltx._arguments import MOST_COUNT, MOST_SEED, MOST_TOKEN, whole_number
+from msltx._arguments import DEFAULT_TEMPERATURE, MOST_COUNT, MOST_SEED, MOST_TOKEN, whole_number
 from msltx._core import InvalidValueError
 from msltx.model import GPT, token_array
 
@@ -98,7 +98,7 @@ def generate(
     prompt: str | npt.ArrayLike,
     *,
     max_tokens: int = 128,
-    temperature: float = 1.0,
+    temperature: float = DEFAULT_TEMPERATURE,
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
@@ -117,7 +117,7 @@ def generate(
         tokenizer's [BOS] or [EOS], the mark between documents.
     max_tokens : int, default 128
         New tokens at most.
-    temperature : float, default 1
+    temperature : float, default 0.8
         Logits are divided by it, 1e-6 to 1e6; 0 means greedy: the most probable token always.
     top_k : int, optional
         Draw from the k most probable tokens only.

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from msltx._arguments import DEFAULT_TEMPERATURE
 from msltx.cli._text import standard_input
 
 
@@ -14,10 +15,21 @@ from msltx.cli._text import standard_input
 @click.option("--prompt", default="", help="Text to continue; - reads it from standard input.")
 @click.option("--max-tokens", type=int, default=128, show_default=True, help="New tokens at most.")
 @click.option("--greedy", is_flag=True, help="Always the most probable token.")
-@click.option("--temperature", type=float, default=0.8, show_default=True)
-@click.option("--top-k", type=int, help="Draw from the k most probable tokens.")
-@click.option("--top-p", type=float, help="Draw from the most probable tokens that reach p.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--temperature",
+    type=float,
+    help="Below 1 probable tokens become more probable, above 1 less; 0: as --greedy.  "
+    f"[default: {DEFAULT_TEMPERATURE}]",
+)
+@click.option("--top-k", type=int, help="Draw from the k most probable tokens; 0: from all.")
+@click.option(
+    "--top-p",
+    type=float,
+    help="Draw from the fewest most probable tokens whose probabilities reach p; 1: from all.",
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Same seed, same tokens; 0 or more."
+)
 @click.option("--stop", multiple=True, help="Text to end at; may be given several times.")
 @click.option("--timings", is_flag=True, help="Say on stderr how fast it went.")
 def generate(
@@ -25,7 +37,7 @@ def generate(
     prompt: str,
     max_tokens: int,
     greedy: bool,
-    temperature: float,
+    temperature: float | None,
     top_k: int | None,
     top_p: float | None,
     seed: int,
@@ -35,6 +47,10 @@ def generate(
     """Continue a text with MODEL: a model folder, a checkpoint, or a run (its last checkpoint)."""
     import msltx
 
+    if greedy and temperature is not None:
+        raise click.UsageError("--greedy and --temperature exclude each other")
+    if temperature is None:
+        temperature = DEFAULT_TEMPERATURE
     gpt = msltx.GPT.load(model)
     tokenizer = msltx.Tokenizer.load_from_model(model)
     if prompt == "-":

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import platform
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from msltx.tokenizer import Tokenizer
+
+_MOST_SOURCES = 10
 
 
 def _processor() -> str:
@@ -36,7 +44,12 @@ def _kernels() -> None:
     import msltx
 
     backends = msltx.backends()
-    columns = [(b, dtype) for b in backends for dtype in ("float32", "bfloat16")]
+    columns = [
+        (b, dtype)
+        for b in backends
+        for dtype in ("float32", "bfloat16")
+        if any(b.supports(op, dtype) for op in b.ops)
+    ]
     width = max(map(len, backends[0].ops))
     click.echo(f"{'kernel':{width}}" + "".join(f"  {b.name} {d}" for b, d in columns))
     for op in backends[0].ops:
@@ -60,7 +73,66 @@ def _config(config: object) -> None:
     assert isinstance(config, GPTConfig)
     click.echo(f"{config.num_parameters():,} parameters")
     for name, value in config.to_dict().items():
-        click.echo(f"{name}: {value}")
+        # As the files have it: null, true.
+        click.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
+
+
+def _preset(name: str) -> None:
+    from msltx import GPTConfig, InvalidValueError
+
+    config = GPTConfig.preset(name)
+    _config(config)
+    try:
+        config.check_supported()
+    except InvalidValueError as error:
+        click.echo(f"not to be trained with this version: {error}")
+
+
+def _tokenizer(tokenizer: Tokenizer) -> str:
+    kind = json.loads(tokenizer.to_json())["model"]["type"]
+    return f"{kind}, {tokenizer.vocab_size:,} tokens"
+
+
+def _dataset(path: Path) -> None:
+    import msltx
+
+    dataset = msltx.data.open(path)
+    click.echo(f"dataset {path}")
+    click.echo(f"train tokens: {dataset.train_tokens:,}")
+    click.echo(f"val tokens: {dataset.val_tokens:,}")
+    click.echo(f"train documents: {dataset.documents('train'):,}")
+    click.echo(f"val documents: {dataset.documents('val'):,}")
+    click.echo(f"vocab_size: {dataset.vocab_size}")
+    click.echo(f"tokenizer: {_tokenizer(dataset.tokenizer)}")
+    sources = dataset.meta["sources"]
+    for source in sources[:_MOST_SOURCES]:
+        click.echo(f"source: {source['name']}, {source['bytes']:,} bytes")
+    if len(sources) > _MOST_SOURCES:
+        click.echo(f"sources: {len(sources) - _MOST_SOURCES:,} more")
+
+
+def _run_state(run: Path, state: dict[str, Any]) -> None:
+    step, best = state.get("step"), state.get("best_val_loss")
+    click.echo(f"step: {step}")
+    last = _last_val_loss(run / "log.csv", step)
+    if last:
+        click.echo(f"last validation loss: {last}")
+    if best is not None:
+        click.echo(f"best validation loss: {best:.4f}")
+    if "data" in state:
+        click.echo(f"data: {state['data']}")
+
+
+def _last_val_loss(log: Path, step: Any) -> str:
+    """Give the newest validation loss of a log up to a step, and when it was."""
+    last = ""
+    if log.exists() and isinstance(step, int):
+        with log.open(newline="", encoding="utf-8", errors="replace") as file:
+            for row in csv.DictReader(line.replace("\0", "") for line in file):
+                at, loss = row.get("step") or "", row.get("val_loss")
+                if loss and at.isdecimal() and int(at) <= step:
+                    last = f"{loss} (step {at})"
+    return last
 
 
 def _path(path: Path) -> None:
@@ -68,15 +140,24 @@ def _path(path: Path) -> None:
     from msltx import _core
 
     if (path / "meta.json").exists():
-        dataset = msltx.data.open(path)
-        click.echo(f"dataset {path}")
-        click.echo(f"train tokens: {dataset.train_tokens:,}")
-        click.echo(f"val tokens: {dataset.val_tokens:,}")
-        click.echo(f"vocab_size: {dataset.vocab_size}")
-        return
-    folder = _core.resolve_model(str(path))
+        return _dataset(path)
+    if path.suffix == ".json" or (
+        (path / "tokenizer.json").exists() and not (path / "config.json").exists()
+    ):
+        click.echo(f"tokenizer {path}")
+        click.echo(_tokenizer(msltx.Tokenizer.load(path)))
+        return None
+    folder = Path(_core.resolve_model(str(path)))
+    model = msltx.GPT.load(folder)
     click.echo(f"model {folder}")
-    _config(msltx.GPT.load(folder).config)
+    if (folder / "state.json").exists():
+        # RUN/checkpoints/step_00000001
+        _run_state(folder.parent.parent, json.loads((folder / "state.json").read_text("utf-8")))
+    tokenizer = msltx.Tokenizer.load_from_model(folder)
+    if tokenizer is not None:
+        click.echo(f"tokenizer: {_tokenizer(tokenizer)}")
+    _config(model.config)
+    return None
 
 
 @click.command()
@@ -85,13 +166,15 @@ def _path(path: Path) -> None:
 @click.option("--kernels", is_flag=True, help="Show which backend has which kernel.")
 @click.option("--peaks", is_flag=True, help="Measure matrix peak and memory bandwidth.")
 def info(path: Path | None, preset: str | None, kernels: bool, peaks: bool) -> None:
-    """Say what this machine and build are, or what PATH (a model, run or dataset) holds."""
-    from msltx import GPTConfig
-
+    """Say what this machine and build are, or what a model, run, dataset or tokenizer holds."""
+    if (path is not None) + (preset is not None) + (kernels or peaks) > 1:
+        raise click.UsageError(
+            "PATH, --preset, and --kernels with --peaks each ask for something else; give one"
+        )
     if path is not None:
         return _path(path)
     if preset is not None:
-        return _config(GPTConfig.preset(preset))
+        return _preset(preset)
     _machine()
     if kernels:
         _kernels()
