@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,6 @@ TEXT = "\n\n".join(f"line {i} of a small text about numbers like {i * i}." for i
 
 
 def msltx(*arguments: str | Path, code: int = 0, **environment: str) -> tuple[str, str]:
-    import os
-
     done = subprocess.run(
         [sys.executable, "-m", "msltx", *map(str, arguments)],
         capture_output=True,
@@ -69,10 +68,23 @@ def test_train_resume_eval_generate_info(folder: Path) -> None:
     assert "tokens/s" in errors
     out, _ = msltx("info", folder / "run")
     assert "embedding_dim: 32" in out
+    assert "tie_weights: true" in out
+    assert "sliding_window: null" in out
+    assert "\nstep: 15\nlast validation loss: " in out
+    assert "best validation loss: " in out
+    assert f"\ndata: {folder / 'set'}\n" in out
     out, _ = msltx("info", folder / "set")
     assert "train tokens" in out
+    assert "train documents" in out
+    assert "tokenizer: BPE, 300 tokens" in out
+    assert "source: text.txt" in out
+    out, _ = msltx("info", folder / "set" / "tokenizer.json")
+    assert out.endswith("\nBPE, 300 tokens\n")
     out, _ = msltx("info", "--preset", "gpt2")
     assert out.startswith("124,439,808 parameters")
+    assert "this version" not in out
+    out, _ = msltx("info", "--preset", "125m")
+    assert "not to be trained with this version: norm is rmsnorm" in out
     out, _ = msltx("info", "--kernels")
     assert "flash_attention_forward" in out
 
@@ -93,7 +105,7 @@ def test_wrong_usage(folder: Path, arguments: list[str], code: int, message: str
     out = folder / "other"
     _, errors = msltx("train", folder / "run.yaml", "--out", out, *arguments, code=code)
     assert message in errors
-    assert not (out / "checkpoints").exists()
+    assert not out.exists()
 
 
 def test_environment_stands_between_flag_and_file(folder: Path) -> None:
@@ -119,6 +131,9 @@ def test_environment_stands_between_flag_and_file(folder: Path) -> None:
         (["nothing"], 2, "no such command"),
         (["info", "--preset", "9000m"], 2, "9000m"),
         (["eval", "nowhere", "--data", "nowhere"], 1, "nowhere"),
+        (["info", ".", "--preset", "1m"], 2, "give one"),
+        (["info", ".", "--kernels"], 2, "give one"),
+        (["generate", "x", "--greedy", "--temperature", "0.5"], 2, "exclude each other"),
     ],
 )
 def test_other_mistakes(arguments: list[str], code: int, message: str) -> None:
@@ -148,8 +163,26 @@ def test_a_config_that_is_no_yaml(tmp_path: Path) -> None:
         (["--set", "model.preset=5"], 2, "model.preset is 5"),
         (["--preset", "1m", "--set", "model.name=3"], 2, "unknown field name"),
         (["--set", "model.norm_eps=.nan"], 2, "norm_eps is nan"),
-        (["--set", "training.mixed_precision=true"], 2, "training.dtype is 'bfloat16'"),
-        (["--resume"], 1, "has no checkpoint to resume from"),
+        (
+            ["--set", "training.mixed_precision=true"],
+            2,
+            "training.mixed_precision is true; this version",
+        ),
+        (["--resume"], 1, "holds no run to resume"),
+        (["--set", "training.dtype=bfloat16"], 2, "computes in float32 only"),
+        (
+            ["--set", "training.mixed_precision=1"],
+            2,
+            "mixed_precision is 1; it takes true or false",
+        ),
+        (
+            ["--set", "training.warmup_steps=13"],
+            2,
+            "training.warmup_steps is 13; it takes 0 to max",
+        ),
+        (["--set", "training.min_learning_rate=1"], 2, "min_learning_rate is 1.0; it takes 0 to"),
+        (["--set", "training.betas=[0.9, 1]"], 2, "2 numbers from 0 to less than 1"),
+        (["--set", "training.schedule=stairs"], 2, "it takes constant, cosine or linear"),
     ],
 )
 def test_wrong_values_leave_nothing_behind(
@@ -158,7 +191,8 @@ def test_wrong_values_leave_nothing_behind(
     out = folder / "refused"
     _, errors = msltx("train", folder / "run.yaml", "--out", out, *arguments, code=code)
     assert message in errors
-    assert not (out / "config.yaml").exists()
+    assert len(errors.splitlines()) == 1
+    assert not out.exists()
 
 
 def test_a_refused_resume_keeps_the_run_as_it_was(folder: Path) -> None:
@@ -180,6 +214,8 @@ def test_environment_gives_text_as_it_stands_and_wrong_values_are_named(folder: 
         "train", folder / "run.yaml", "--out", folder / "no", code=2, MSLTX_MAX_STEPS="[1"
     )
     assert "MSLTX_MAX_STEPS is [1, which is not valid YAML" in errors
+    _, errors = msltx("train", folder / "run.yaml", code=2, MSLTX_THREADS="many")
+    assert "MSLTX_THREADS is many; it takes a whole number from 0 to 1024" in errors
 
 
 @pytest.mark.parametrize(
@@ -221,3 +257,63 @@ def test_generate_and_eval_refuse_in_one_sentence_and_print_nothing(folder: Path
     )
     assert done.returncode == 1
     assert b"invalid UTF-8 at byte 1 " in done.stderr
+
+
+def test_a_dataset_of_another_tokenizer_is_refused(folder: Path) -> None:
+    text, other = folder / "other.txt", folder / "other"
+    text.write_text(TEXT.replace("small", "quite large"), "utf-8")
+    # As many tokens, so that the size of the vocabulary says nothing.
+    msltx("tokenizer", "train", text, "--vocab-size", "300", "--out", folder / "other-tok")
+    msltx("data", "prepare", text, "--tokenizer", folder / "other-tok", "--out", other)
+    run = folder / "of-one-tokenizer"
+    msltx("train", folder / "run.yaml", "--out", run, "--max-steps", "1")
+    for command in (("eval", run), ("train", "--resume", "--out", run, "--max-steps", "2")):
+        out, errors = msltx(*command, "--data", other, code=1)
+        assert errors == f"msltx: {other} was prepared with another tokenizer than that of {run}\n"
+        assert not out
+
+
+def test_resuming_says_what_it_lacks_and_what_has_changed(folder: Path, tmp_path: Path) -> None:
+    _, errors = msltx("train", "--resume", code=2)
+    assert "--resume needs --out, the folder of the run" in errors
+    _, errors = msltx("train", "--resume", "--out", tmp_path, code=1)
+    assert errors == f"msltx: {tmp_path} holds no run to resume\n"
+    command = ("train", "--resume", "--out", tmp_path / "run")
+    config = folder / "run.yaml"
+    out, _ = msltx("train", config, "--out", tmp_path / "run", "--max-steps", "1")
+    assert "over 1 step\n" in out
+    assert "after 1 step\n" in out
+    assert "┤" not in out  # too few steps for a curve
+    _, errors = msltx(*command)
+    assert "already at step 1 of 1; give a larger --max-steps" in errors
+    _, errors = msltx(*command, "--max-steps", "2", "--learning-rate", "1", "--seed", "4")
+    assert "not the same run any more: learning_rate 0.003 -> 1, seed 1 -> 4\n" in errors
+    _, errors = msltx(*command, "--max-steps", "22")
+    assert "not the same" not in errors
+
+
+def test_a_run_is_resumed_from_any_folder(folder: Path) -> None:
+    run = folder / "anywhere"
+    near = os.path.relpath(folder / "set")
+    msltx("train", folder / "run.yaml", "--data", near, "--out", run, "--max-steps", "1")
+    assert f"path: {folder / 'set'}\n" in (run / "config.yaml").read_text()
+
+
+def test_eval_refuses_a_model_that_is_not_finite(folder: Path, tmp_path: Path) -> None:
+    import numpy as np
+
+    from msltx import GPT, GPTConfig
+
+    model = GPT(GPTConfig.preset("1m", vocab_size=300))
+    model.params["norm.bias"] = np.full_like(model.params["norm.bias"], np.nan)
+    model.save(tmp_path / "model")
+    out, errors = msltx("eval", tmp_path / "model", "--data", folder / "set", code=1)
+    assert "is nan: its weights are not finite" in errors
+    assert not out
+
+
+def test_the_configurations_that_come_along_take_few_steps() -> None:
+    from msltx.settings import load_settings
+
+    for path in (Path(__file__).parent.parent / "configs").glob("*.yaml"):
+        load_settings(path, {"training": {"max_steps": 2}})

@@ -19,6 +19,7 @@ import pytest
 import msltx
 from msltx import _core
 from msltx.data import Dataset
+from msltx.progress import loss_curve
 from msltx.settings import CONFIG_FILE, load_settings
 from msltx.training import Evaluation, TrainingStopped, evaluate
 
@@ -107,7 +108,7 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(data: Dataset, tmp_path
     assert same_values(resumed, whole)
     with pytest.raises(OSError, match="holds a run already"):
         msltx.train(new_model(data), data, out=run, **options)
-    with pytest.raises(OSError, match="no checkpoint to resume from"):
+    with pytest.raises(OSError, match="holds no run to resume"):
         msltx.train(new_model(data), data, out=tmp_path / "other", resume=True, **options)
 
 
@@ -147,7 +148,9 @@ def test_non_finite_steps_are_skipped_and_end_the_run(data: Dataset, tmp_path: P
     values[0] = np.nan
     model.params["norm.weight"] = values
     before = np.array(model.params["blocks.0.ff.in.weight"])
-    with pytest.raises(TrainingStopped, match="3 steps in a row were skipped"):
+    with pytest.raises(
+        TrainingStopped, match=r"3 steps in a row .* the weights are the first.* lower than 0.003"
+    ):
         msltx.train(model, data, out=tmp_path / "run", max_steps=9, max_skipped_steps=3, **FAST)
     np.testing.assert_array_equal(model.params["blocks.0.ff.in.weight"], before)
     assert (tmp_path / "run" / "checkpoints" / "last").exists()
@@ -156,8 +159,8 @@ def test_non_finite_steps_are_skipped_and_end_the_run(data: Dataset, tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 0}, "training.batch_size is 0: expected int >= 1"),
-        ({"learning_rate": -1.0}, "training.learning_rate is -1.0"),
+        ({"batch_size": 0}, "training.batch_size is 0; it takes a whole number from 1 on"),
+        ({"learning_rate": -1.0}, "training.learning_rate is -1.0; it takes a number above 0"),
         ({"shedule": "cosine"}, "training has no setting shedule; did you mean schedule?"),
         ({"schedule": "stairs"}, "training.schedule is 'stairs'"),
         ({"warmup_steps": 99, "max_steps": 5}, "warmup_steps is 99; it takes 0 to max_steps, 5"),
@@ -268,7 +271,7 @@ def test_best_is_the_best_checkpoint_there_is(
 def test_a_step_too_large_is_refused_before_memory_is_asked_for(data: Dataset) -> None:
     for changes, error, message in (
         ({"batch_size": 2**61}, msltx.InvalidValueError, "larger than the limit"),
-        ({"gradient_accumulation_steps": 10**9}, msltx.MemoryLimitError, "may be used"),
+        ({"gradient_accumulation_steps": 10**9}, msltx.MemoryLimitError, "batch 1,536.0 GB"),
         ({"batch_size": 10**9}, msltx.MemoryLimitError, "may be used"),
         ({"learning_rate": 1e39}, msltx.InvalidValueError, "finite in float32"),
     ):
@@ -297,3 +300,26 @@ def test_a_share_above_one_has_the_peak_measured_again(
     changes = {**FAST, "progress": True, "max_steps": 3}
     msltx.train(new_model(data), data, on_step=lambda p: shares.append(p.peak_share), **changes)
     assert all(share is not None and 0 < share < 1 for share in shares)
+
+
+def test_another_tokenizer_than_the_datasets_is_refused(data: Dataset) -> None:
+    other = msltx.Tokenizer.train(texts=["some other text, other text"], vocab_size=300)
+    for call in (msltx.train, evaluate):
+        with pytest.raises(msltx.FileError, match="prepared with another tokenizer than the one"):
+            call(new_model(data), data, tokenizer=other)
+
+
+def test_divergence_says_which_weights_are_left(data: Dataset) -> None:
+    def ruin(p: msltx.training.Progress) -> None:
+        if p.step == 2:
+            model.params["norm.bias"] = np.full_like(model.params["norm.bias"], np.nan)
+
+    model = new_model(data)
+    with pytest.raises(TrainingStopped, match="those after step 2, the last that was not skipped;"):
+        msltx.train(model, data, max_steps=9, max_skipped_steps=3, on_step=ruin, **FAST)
+
+
+def test_a_curve_is_numbered_by_its_steps() -> None:
+    axis = loss_curve([3.0, 2.0] * 20, first_step=101).splitlines()[-1]
+    assert axis.split() == ["101", "140", "steps"]
+    assert len(axis) - len("  steps") == 10 + 40

@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from msltx import get_num_threads
+
 if TYPE_CHECKING:
+    from msltx.data import Dataset
+    from msltx.model import GPT
     from msltx.settings import TrainingSettings
     from msltx.training import Progress
 
-__all__ = ["loss_curve", "training_display"]
+__all__ = ["announce", "loss_curve", "training_display"]
 
 
 def duration(seconds: float) -> str:
@@ -88,7 +92,19 @@ def training_display(
         yield update
 
 
-def loss_curve(losses: Sequence[float], width: int = 72, height: int = 12) -> str:
+def announce(model: GPT, data: Dataset) -> None:
+    """Say on stderr what is about to be trained, on what."""
+    print(
+        f"{model.num_parameters():,} parameters, {data.train_tokens:,} training tokens, "
+        f"{get_num_threads()} threads, backend {model.backend}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def loss_curve(
+    losses: Sequence[float], width: int = 72, height: int = 12, first_step: int = 1
+) -> str:
     """Draw a curve in text: losses averaged into `width` columns, two marks a row of characters.
 
     Parameters
@@ -97,6 +113,8 @@ def loss_curve(losses: Sequence[float], width: int = 72, height: int = 12) -> st
         One a step; those that are not finite are left out.
     width, height : int
         Of the drawing, in characters, the scale on the left not counted.
+    first_step : int
+        Number of the step that the first loss is of.
     """
     finite = [x for x in losses if x == x and abs(x) != float("inf")]
     if len(finite) < 2:
@@ -115,5 +133,6 @@ def loss_curve(losses: Sequence[float], width: int = 72, height: int = 12) -> st
         value = low + span * (row + 0.5) / height
         rows.append(f"{value:8.3f} ┤{marks}")
     rows.append(f"{'':8} └{'─' * columns}")
-    rows.append(f"{'':10}1{len(losses):>{columns - 1}}  steps")
+    last = str(first_step + len(losses) - 1)
+    rows.append(f"{'':10}{first_step:<{max(1, columns - len(last))}}{last}  steps")
     return "\n".join(rows)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import yaml
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 from msltx import _core
 from msltx._core import FileError, InvalidValueError
@@ -198,8 +198,69 @@ def write_settings(path: str | os.PathLike[str], settings: Settings) -> None:
     )
 
 
-def convert(values: Mapping[str, Any], kind: type[StructType], group: str) -> StructType:
+def _limits(low: str, most: float | None, less: float | None) -> str:
+    if most is not None:
+        return f" from {low} to {most}"
+    return f" from {low} to less than {less}" if less is not None else f" from {low} on"
+
+
+def _takes(kind: Any, value: Any) -> str:
+    """Say in words what a setting of an inspected type takes."""
+    match kind:
+        case inspect.UnionType(types=types):
+            kinds = [t for t in types if not isinstance(t, inspect.NoneType)]
+            return f"{_takes(kinds[0], value)}, or null"
+        case inspect.IntType(ge=least, le=most):
+            huge = isinstance(value, int) and value > _MOST
+            return "a whole number" + _limits(
+                str(least), None if most == _MOST and not huge else most, None
+            )
+        case inspect.FloatType(gt=None, ge=least, lt=less, le=most):
+            return "a number" + _limits(str(least), most, less)
+        case inspect.FloatType(gt=above):
+            return f"a number above {above}"
+        case inspect.TupleType(item_types=items):
+            return f"{len(items)} numbers" + _takes(items[0], value).removeprefix("a number")
+        case inspect.LiteralType(values=choices):
+            return " or ".join(", ".join(map(str, choices)).rsplit(", ", 1))
+    return "text"
+
+
+def _refusal(kind: type[msgspec.Struct], name: str, value: Any) -> str:
+    if name == "dtype":
+        return "this version computes in float32 only"
+    (field,) = (f for f in msgspec.structs.fields(kind) if f.name == name)
+    return f"it takes {_takes(inspect.type_info(field.type), value)}"
+
+
+def _check_together(s: TrainingSettings) -> None:
+    """Refuse settings that are right each on its own only."""
+    wrong, limit = "", ""
+    if s.warmup_steps is not None and s.warmup_steps > s.max_steps:
+        wrong, limit = "warmup_steps", f"max_steps, {s.max_steps}"
+    elif s.min_learning_rate is not None and s.min_learning_rate > s.learning_rate:
+        wrong, limit = "min_learning_rate", f"learning_rate, {s.learning_rate:g}"
+    if wrong:
+        raise InvalidValueError(f"training.{wrong} is {getattr(s, wrong)}; it takes 0 to {limit}")
+
+
+def convert(
+    values: Mapping[str, Any],
+    kind: type[StructType],
+    group: str,
+    given_as: Mapping[str, str] | None = None,
+) -> StructType:
     """Build one group of settings, with errors that name group, field, value and limit.
+
+    Parameters
+    ----------
+    values : mapping of name to value
+    kind : type
+        The group's class.
+    group : str
+        Its name.
+    given_as : mapping of name to text, optional
+        How errors shall name a value that was given by another name: "MSLTX_THREADS is x".
 
     Raises
     ------
@@ -210,40 +271,51 @@ def convert(values: Mapping[str, Any], kind: type[StructType], group: str) -> St
         if name not in names:
             raise InvalidValueError(f"{group} has no setting {name}{nearest(str(name), names)}")
     try:
-        return msgspec.convert(dict(values), kind)
+        made = msgspec.convert(dict(values), kind)
     except msgspec.ValidationError as error:
         message = str(error)
-        match = re.search(r"^(.*) - at `\$\.(\w+)", message)
+        match = re.search(r" - at `\$\.(\w+)", message)
         if match:
-            reason, name = match.group(1), match.group(2)
-            reason = reason[0].lower() + reason[1:].replace("`", "")
-            raise InvalidValueError(f"{group}.{name} is {values[name]!r}: {reason}") from None
+            name = match.group(1)
+            subject = (given_as or {}).get(name, f"{group}.{name} is {values[name]!r}")
+            raise InvalidValueError(f"{subject}; {_refusal(kind, name, values[name])}") from None
         missing = re.search(r"required field `(\w+)`", message)
         if missing:
             raise InvalidValueError(f"{group}.{missing.group(1)} is missing") from None
         raise InvalidValueError(f"{group}: {message}") from None
+    if isinstance(made, TrainingSettings):
+        _check_together(made)
+    return made
 
 
-def from_environment(group: str) -> dict[str, Any]:
-    """Give the settings of a group that MSLTX_<NAME> variables set, read as YAML values."""
-    found = {}
+def from_environment(group: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Give the settings of a group that MSLTX_<NAME> variables set, and how errors name them."""
+    found, given_as = {}, {}
     for field in msgspec.structs.fields(_GROUPS[group]):
         variable = f"MSLTX_{field.name.upper()}"
         text = os.environ.get(variable)
         if text:
             found[field.name] = parse_setting(group, field.name, text, variable)
-    return found
+            given_as[field.name] = f"{variable} is {text}"
+    return found, given_as
 
 
-def _one_dtype(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Read `mixed_precision: true` as `dtype: bfloat16`, which an explicit dtype overrules."""
-    rest = dict(values)
+def _one_dtype(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read `mixed_precision: true` as `dtype: bfloat16`, which an explicit dtype overrules.
+
+    Gives the settings, and how errors name them.
+    """
+    rest, given_as = dict(values), {}
     if "mixed_precision" in rest:
         mixed = rest.pop("mixed_precision")
         if not isinstance(mixed, bool):
-            raise InvalidValueError(f"training.mixed_precision is {mixed!r}: expected bool")
-        rest.setdefault("dtype", "bfloat16" if mixed else "float32")
-    return rest
+            raise InvalidValueError(
+                f"training.mixed_precision is {mixed!r}; it takes true or false"
+            )
+        if "dtype" not in rest:
+            rest["dtype"] = "bfloat16" if mixed else "float32"
+            given_as["dtype"] = f"training.mixed_precision is {str(mixed).lower()}"
+    return rest, given_as
 
 
 def load_settings(
@@ -281,11 +353,15 @@ def load_settings(
     merged: dict[str, Any] = {}
     for group, kind in _GROUPS.items():
         given = {k: v for k, v in flags.get(group, {}).items() if v is not None}
-        values = {
-            **_one_dtype(document.get(group, {})),
-            **from_environment(group),
-            **_one_dtype(given),
-        }
-        merged[group] = convert(values, kind, group)
+        merged_values: dict[str, Any] = {}
+        given_as: dict[str, str] = {}
+        for layer, names in (
+            _one_dtype(document.get(group, {})),
+            from_environment(group),
+            _one_dtype(given),
+        ):
+            merged_values.update(layer)
+            given_as = {k: v for k, v in given_as.items() if k not in layer} | names
+        merged[group] = convert(merged_values, kind, group, given_as)
     model = {k: v for k, v in flags.get("model", {}).items() if v is not None}
     return Settings(model={**document.get("model", {}), **model}, **merged)

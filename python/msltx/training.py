@@ -8,6 +8,7 @@ import json
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,10 +32,10 @@ from msltx.settings import (
     convert,
     write_settings,
 )
+from msltx.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from msltx.data import Dataset
-    from msltx.tokenizer import Tokenizer
 
 __all__ = ["Progress", "Run", "TrainingStopped", "train"]
 
@@ -50,6 +51,20 @@ _LOG_COLUMNS = [
 ]
 _SAMPLE_TOKENS = 100
 _MOST_PEAK_PROBES = 3
+# A resumed run has the bits of an uninterrupted one where these stay; max_steps may well grow.
+_SAME_IN_A_RUN = [
+    "batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "min_learning_rate",
+    "weight_decay",
+    "betas",
+    "grad_clip",
+    "warmup_steps",
+    "schedule",
+    "dtype",
+    "seed",
+]
 
 
 class TrainingStopped(Error):
@@ -225,8 +240,26 @@ class _Trainer:
         self.clock = _Clock(sequences * self.length)
 
     def resume(self, path: Path) -> None:
+        known = Tokenizer.load_from_model(path)
+        check_tokenizer(self.data, known, f"that of {path}")
         state = json.loads(_core.restore_checkpoint(self.step, os.fspath(path)))
         self.best = state.get("best_val_loss") or math.inf
+        changes = self._changes(state.get("settings") or {})
+        if changes:
+            warnings.warn(f"not the same run any more: {', '.join(changes)}", stacklevel=3)
+
+    def _changes(self, before: dict[str, Any]) -> list[str]:
+        """Name the settings that make other steps than the run's past ones would have led to."""
+
+        def text(value: Any) -> str:
+            return f"{value:g}" if isinstance(value, float) else json.dumps(value)
+
+        now = json.loads(msgspec.json.encode(self.settings))
+        return [
+            f"{name} {text(before[name])} -> {text(now[name])}"
+            for name in _SAME_IN_A_RUN
+            if name in before and before[name] != now[name]
+        ]
 
     def save(self) -> None:
         if self.out is None:
@@ -241,7 +274,7 @@ class _Trainer:
         state = {
             "best_val_loss": None if math.isinf(self.best) else self.best,
             "settings": {f: getattr(self.settings, f) for f in self.settings.__struct_fields__},
-            "data": os.fspath(self.data.path),
+            "data": os.fspath(self.data.path.resolve()),
         }
         _core.save_checkpoint(
             self.step,
@@ -290,6 +323,17 @@ class _Trainer:
             self.peak_probes += 1
         return flops / self.matrix_peak
 
+    def _why_stopped(self, skipped: int) -> str:
+        done = self.step.next_step
+        good = done - skipped
+        weights = f"those after step {good}, the last that was not skipped" if good else "the first"
+        saved = "" if self.out is None else f" (saved as step {done})"
+        return (
+            f"{skipped} steps in a row were skipped because loss or gradient norm was not finite; "
+            f"the weights are {weights}{saved}; begin anew, or from an earlier checkpoint, with a "
+            f"learning rate lower than {self.settings.learning_rate:g}"
+        )
+
     def run(self, on_step: Callable[[Progress], object] | None) -> None:
         s = self.settings
         log = None if self.out is None else _Log(self.out / "log.csv", self.step.next_step)
@@ -327,10 +371,7 @@ class _Trainer:
                     on_step(progress)
                 if not_finite_in_a_row >= s.max_skipped_steps:
                     self.save()
-                    raise TrainingStopped(
-                        f"{not_finite_in_a_row} steps in a row were skipped because loss or "
-                        f"gradient norm was not finite; the last good state is saved (step {done})"
-                    )
+                    raise TrainingStopped(self._why_stopped(not_finite_in_a_row))
                 if due(s.sample_every, done):
                     self.sample()
                 if due(s.save_every, done) or done == s.max_steps:
@@ -362,6 +403,18 @@ class Evaluation:
         return None if self.loss is None else math.exp(min(self.loss, 700.0))
 
 
+def check_tokenizer(data: Dataset, tokenizer: Tokenizer | None, whose: str) -> None:
+    """Refuse a dataset whose ids are not a tokenizer's, where the tokenizer is known.
+
+    Raises
+    ------
+    FileError
+        Naming the dataset and `whose` the tokenizer is.
+    """
+    if tokenizer is not None and tokenizer.to_json() != data.tokenizer.to_json():
+        raise FileError(f"{data.path} was prepared with another tokenizer than {whose}")
+
+
 def evaluate(
     model: GPT,
     data: Dataset,
@@ -369,6 +422,7 @@ def evaluate(
     split: str = "val",
     batch_size: int = 16,
     max_tokens: int | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Evaluation:
     """Give the mean loss over a split, its windows of context_length tokens in order.
 
@@ -381,7 +435,17 @@ def evaluate(
         Windows at a time.
     max_tokens : int, optional
         Stop after the first so many tokens, in whole batches.
+    tokenizer : Tokenizer, optional
+        The model's, to make sure that the dataset was prepared with it.
+
+    Raises
+    ------
+    InvalidValueError
+        For an option out of its range.
+    FileError
+        For a dataset that was prepared with another tokenizer.
     """
+    check_tokenizer(data, tokenizer, "the one given")
     batch_size = whole_number(batch_size, "batch_size", 1, 2**31)
     if max_tokens is not None:
         max_tokens = whole_number(max_tokens, "max_tokens", 1, MOST_COUNT)
@@ -425,7 +489,7 @@ def train(
     resume : bool, default False
         Go on from the run's last checkpoint: the same bits as without the interruption.
     tokenizer : Tokenizer, optional
-        Saved with the model; default: the dataset's.
+        Saved with the model; it must be the dataset's, which is the default.
     settings : TrainingSettings or Settings, optional
         How to train. Of a whole file's Settings, only `training` counts here; all are kept in
         the run's config.yaml.
@@ -445,11 +509,17 @@ def train(
     InvalidValueError
         For a setting out of its limits, or a dataset whose ids the model's vocabulary lacks.
     FileError
-        Where out holds a run already and resume is not set, or a file cannot be written.
+        Where out holds a run already and resume is not set, the dataset was prepared with another
+        tokenizer, or a file cannot be written.
     TrainingStopped
         After max_skipped_steps steps in a row with a non-finite loss or gradient norm.
     KeyboardInterrupt
         On Ctrl-C, after a checkpoint was saved. A second one leaves the previous checkpoint.
+
+    Warns
+    -----
+    UserWarning
+        Where a resumed run goes on with other settings than it has had.
     """
     whole = settings if isinstance(settings, Settings) else None
     base = whole.training if whole else settings or TrainingSettings()
@@ -466,29 +536,33 @@ def train(
         if exists and not resume:
             raise FileError(f"{path} holds a run already; resume it, or choose another folder")
         if resume and not exists:
-            raise FileError(f"{path} has no checkpoint to resume from")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileError(f"cannot create {path}: {error.strerror}") from None
+            raise FileError(f"{path} holds no run to resume")
     elif resume:
         raise InvalidValueError("resume needs out, the folder of the run")
+    check_tokenizer(data, tokenizer, "the one given")
 
     peak = _core.matrix_peak("float32") if progress or path is not None else None
     if whole is None:
         whole = Settings(
             model=model.config.to_dict(),
-            data=DataSettings(path=os.fspath(data.path)),
+            data=DataSettings(path=""),
             run=RunSettings(out=os.fspath(path or "")),
         )
-    kept = msgspec.structs.replace(whole, training=merged)
+    place = DataSettings(path=os.fspath(data.path.resolve()))  # so that a run resumes anywhere
+    kept = msgspec.structs.replace(whole, training=merged, data=place)
     trainer = _Trainer(model, data, kept, path, tokenizer, peak)
     if resume and path is not None:
         trainer.resume(path)
+    elif path is not None:  # the last of the checks: one that fails leaves no folder behind
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"cannot create {path}: {error.strerror}") from None
 
     if progress:
-        from msltx.progress import training_display
+        from msltx.progress import announce, training_display
 
+        announce(model, data)
         with training_display(merged, first_step=trainer.step.next_step) as show:
 
             def both(p: Progress) -> None:

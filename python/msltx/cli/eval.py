@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import click
 
 
@@ -17,13 +19,19 @@ def command(
     """Give MODEL's loss on a dataset: a model folder, a checkpoint, or a run."""
     import msltx
     from msltx import data as msltx_data
-    from msltx.training import evaluate
+    from msltx.training import check_tokenizer, evaluate
 
     gpt = msltx.GPT.load(model)
     dataset = msltx_data.open(data_path)
+    check_tokenizer(dataset, msltx.Tokenizer.load_from_model(model), f"that of {model}")
     result = evaluate(gpt, dataset, split=split, batch_size=batch_size, max_tokens=max_tokens)
     if result.loss is None:
         raise click.ClickException(f"the {split} split of {data_path} has no token to predict")
+    if not math.isfinite(result.loss):
+        raise msltx.Error(
+            f"the loss of {model} on {data_path} is {result.loss}: its weights are not finite, "
+            "or far too large"
+        )
     click.echo(f"loss {result.loss:.4f} nats per token")
     click.echo(f"perplexity {result.perplexity:.2f}")
     if result.bits_per_byte is not None:

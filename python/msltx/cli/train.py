@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from msltx import FileError, InvalidValueError, set_num_threads
 from msltx.settings import CONFIG_FILE, Settings, load_settings, parse_setting
+
+_LEAST_STEPS_OF_A_CURVE = 20
 
 
 def _model_config(fields: dict[str, Any], vocab_size: int) -> Any:
@@ -71,10 +75,36 @@ def train(
                 f"--set takes GROUP.NAME=VALUE with a group of {', '.join(flags)}; got {change}"
             )
         flags[group][name] = parse_setting(group, name, value, f"{group}.{name}")
-    if config is None and resume and out is not None and (Path(out) / CONFIG_FILE).exists():
-        config = str(Path(out) / CONFIG_FILE)
+    if config is None and resume:
+        out = out or flags["run"].get("out") or os.environ.get("MSLTX_OUT")
+        if out is None:
+            raise click.UsageError("--resume needs --out, the folder of the run")
+        _check_resumable(Path(out))
+        if (Path(out) / CONFIG_FILE).exists():
+            config = str(Path(out) / CONFIG_FILE)
     settings = load_settings(config, flags)
     _train(settings, resume)
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count:,} steps"
+
+
+def _check_resumable(out: Path) -> None:
+    if not (out / "checkpoints" / "last").exists():
+        raise FileError(f"{out} holds no run to resume")
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as one line, without the place in the code."""
+    click.echo(f"msltx: {message}", err=True)
 
 
 def _train(settings: Settings, resume: bool) -> None:
@@ -92,22 +122,14 @@ def _train(settings: Settings, resume: bool) -> None:
     last = out / "checkpoints" / "last"
     if last.exists() and not resume:
         raise FileError(f"{out} holds a run already; give --resume, or another --out")
-    if resume and not last.exists():
-        raise FileError(f"{out} has no checkpoint to resume from")
+    if resume:
+        _check_resumable(out)
     model = msltx.GPT(model_config, seed=settings.training.seed, dtype=settings.training.dtype)
-    click.echo(
-        f"{model.num_parameters():,} parameters, {dataset.train_tokens:,} training tokens, "
-        f"{msltx.get_num_threads()} threads, backend {model.backend}",
-        err=True,
-    )
     try:
-        run = run_training(
-            model,
-            dataset,
-            out=out,
-            resume=resume,
-            settings=settings,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = _warn
+            run = run_training(model, dataset, out=out, resume=resume, settings=settings)
     except KeyboardInterrupt:
         if last.exists():
             click.echo(
@@ -119,9 +141,19 @@ def _train(settings: Settings, resume: bool) -> None:
     except TrainingStopped as error:
         click.echo(f"msltx: {error}", err=True)
         sys.exit(1)
-    if run.losses.size:
-        click.echo(loss_curve(run.losses.tolist()))
-        click.echo(f"{run.tokens_per_s:,.0f} tokens/s over {run.losses.size:,} steps")
-    for done, loss in list(run.val_losses.items())[-1:]:
-        click.echo(f"validation loss {loss:.4f} after {done:,} steps")
+    done = run.losses.size
+    if not done:
+        click.echo(
+            f"already at step {run.steps} of {settings.training.max_steps}; "
+            "give a larger --max-steps",
+            err=True,
+        )
+    if done >= _LEAST_STEPS_OF_A_CURVE:
+        click.echo(loss_curve(run.losses.tolist(), first_step=run.steps - done + 1))
+    if done:
+        click.echo(f"{run.tokens_per_s:,.0f} tokens/s over {_steps(done)}")
+    # In a terminal the line of progress just above has said it.
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        for at, loss in list(run.val_losses.items())[-1:]:
+            click.echo(f"validation loss {loss:.4f} after {_steps(at)}")
     click.echo(f"model: {out / 'checkpoints' / 'last'}")
