@@ -299,6 +299,14 @@ def test_a_run_is_resumed_from_any_folder(folder: Path) -> None:
     assert f"path: {folder / 'set'}\n" in (run / "config.yaml").read_text()
 
 
+def test_info_names_a_damaged_state(folder: Path) -> None:
+    run = folder / "damaged"
+    msltx("train", folder / "run.yaml", "--out", run, "--max-steps", "1")
+    (run / "checkpoints" / "last" / "state.json").write_text("{", "utf-8")
+    _, errors = msltx("info", run, code=1)
+    assert "state.json is damaged" in errors
+
+
 def test_eval_refuses_a_model_that_is_not_finite(folder: Path, tmp_path: Path) -> None:
     import numpy as np
 

@@ -244,7 +244,8 @@ class _Trainer:
         check_tokenizer(self.data, known, f"that of {path}")
         state = json.loads(_core.restore_checkpoint(self.step, os.fspath(path)))
         self.best = state.get("best_val_loss") or math.inf
-        changes = self._changes(state.get("settings") or {})
+        before = state.get("settings")
+        changes = self._changes(before if isinstance(before, dict) else {})
         if changes:
             warnings.warn(f"not the same run any more: {', '.join(changes)}", stacklevel=3)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from msltx import FileError
+
 if TYPE_CHECKING:
     from msltx.tokenizer import Tokenizer
 
@@ -111,13 +113,19 @@ def _dataset(path: Path) -> None:
         click.echo(f"sources: {len(sources) - _MOST_SOURCES:,} more")
 
 
-def _run_state(run: Path, state: dict[str, Any]) -> None:
+def _run_state(run: Path, file: Path) -> None:
+    try:
+        state = json.loads(file.read_text("utf-8"))
+    except ValueError:
+        state = None
+    if not isinstance(state, dict):
+        raise FileError(f"{file} is damaged: it is no JSON object")
     step, best = state.get("step"), state.get("best_val_loss")
     click.echo(f"step: {step}")
     last = _last_val_loss(run / "log.csv", step)
     if last:
         click.echo(f"last validation loss: {last}")
-    if best is not None:
+    if isinstance(best, float):
         click.echo(f"best validation loss: {best:.4f}")
     if "data" in state:
         click.echo(f"data: {state['data']}")
@@ -152,7 +160,7 @@ def _path(path: Path) -> None:
     click.echo(f"model {folder}")
     if (folder / "state.json").exists():
         # RUN/checkpoints/step_00000001
-        _run_state(folder.parent.parent, json.loads((folder / "state.json").read_text("utf-8")))
+        _run_state(folder.parent.parent, folder / "state.json")
     tokenizer = msltx.Tokenizer.load_from_model(folder)
     if tokenizer is not None:
         click.echo(f"tokenizer: {_tokenizer(tokenizer)}")
