@@ -92,7 +92,6 @@ def main(arguments: list[str]) -> None:
     heading(3, "training")
     config = msltx.GPTConfig.preset("4m", vocab_size=tokenizer.vocab_size)
     model = msltx.GPT(config, seed=1)
-    print(f"{model.num_parameters():,} parameters, {msltx.get_num_threads()} threads")
     run = msltx.train(
         model,
         data,
