@@ -1,0 +1,56 @@
+// BPE over characters: with a suffix that marks the end of a word, a prefix that marks what does
+// not begin one, bytes for unknown characters. As the model "BPE" of the Hugging Face library
+// without dropout; SentencePiece's BPE is a case of it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "msltx/text/bpe_model.h"
+#include "msltx/text/model.h"
+
+namespace msltx::text {
+
+struct CharBpeSpec {
+  std::string unk_token;          // empty: an unknown character is left out
+  std::string continuing_prefix;  // before a character that does not begin the piece ("##")
+  std::string word_suffix;        // after the last character of the piece ("</w>")
+  bool fuse_unk = false;          // a run of unknown characters is one unknown token
+  bool byte_fallback = false;     // an unknown character as its bytes, "<0x0A>"
+  bool ignore_merges = false;     // a piece that is a token is that token
+};
+
+class CharBpe final : public Model {
+ public:
+  struct Merge {
+    int32_t left, right;
+    uint32_t rank;  // lowest first; among equal ranks the leftmost pair first
+  };
+
+  // Throws ValueError for a merge of or into what is not in the vocabulary.
+  CharBpe(Vocabulary vocabulary, std::vector<Merge> merges, CharBpeSpec spec);
+
+  // The merges that follow from scores, as in SentencePiece's BPE and in tiktoken's ranks: any two
+  // tokens that make a third one are merged, the pair that makes the token of the best score first.
+  // Tokens of -infinity are not made.
+  static std::vector<Merge> merges_by_score(const Vocabulary& vocabulary,
+                                            std::span<const double> scores);
+
+  void tokenize(std::string_view piece, ModelScratch& scratch,
+                std::vector<PieceToken>& out) const override;
+  const Vocabulary& vocabulary() const override { return vocabulary_; }
+  const CharBpeSpec& spec() const { return spec_; }
+  const std::vector<Merge>& merges() const { return merges_; }  // by rank
+
+ private:
+  Vocabulary vocabulary_;
+  std::vector<Merge> merges_;
+  CharBpeSpec spec_;
+  MergeTable table_;
+};
+
+}  // namespace msltx::text
