@@ -82,6 +82,7 @@ def test_a_signal_ends_the_work_and_its_exception_arrives(cancellable: bool) -> 
     assert _core._work_for(0.001) >= 0.001  # the executor is whole afterwards
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [lambda: _core._work_for(0.001), lambda: msltx.set_num_threads(1)])
 def test_a_signal_ends_the_wait_for_another_threads_work(call: Callable[[], object]) -> None:
     def handler(signum: int, frame: object) -> None:

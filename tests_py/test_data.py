@@ -154,6 +154,7 @@ def test_sources(tok: Tokenizer, tmp_path: Path) -> None:
     assert tok.decode(made.tokens()) == "b/c/three.md[EOS]b/two.txt[EOS]one.txt[EOS]"
 
 
+@pytest.mark.slow
 def test_large_vocabularies_take_four_bytes(tmp_path: Path) -> None:
     # Tokens that text can only name, not be merged from, make a large vocabulary quickly.
     special = [f"[{i}]" for i in range(66000)]

@@ -97,6 +97,7 @@ def test_data_prepare(folder: Path) -> None:
     assert data.open(out).documents("train") == 400
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_sentence(folder: Path) -> None:
     tok, text, out = folder / "tok.json", folder / "a.txt", folder / "out"
     missing = folder / "missing.txt"
@@ -139,6 +140,7 @@ def test_mistakes_are_one_sentence(folder: Path) -> None:
     assert sorted(folder.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_nothing_is_replaced_unasked(folder: Path) -> None:
     text, tok = folder / "a.txt", folder / "tok.json"
     before = tok.read_bytes()
@@ -179,6 +181,7 @@ def test_help_is_whole(folder: Path) -> None:
         assert "..." not in msltx(group, "--help").stdout.decode().partition("Commands:")[2]
 
 
+@pytest.mark.slow
 def test_wrong_numbers_places_and_streams(folder: Path) -> None:
     tok, text, out = folder / "tok.json", folder / "a.txt", folder / "out"
     pipe = folder / "pipe"
@@ -204,6 +207,7 @@ def test_wrong_numbers_places_and_streams(folder: Path) -> None:
     assert pipe.is_fifo()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 def test_closed_streams_are_no_traceback(folder: Path, closed: str) -> None:
     for name, command, code in (("x.json", "encode", 1), ("tok.json", "decode", 0)):

@@ -108,6 +108,7 @@ def test_wrong_usage(folder: Path, arguments: list[str], code: int, message: str
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_environment_stands_between_flag_and_file(folder: Path) -> None:
     _, errors = msltx("train", folder / "run.yaml", "--out", folder / "env", MSLTX_MAX_STEPS="3")
     assert "step 3/3" in errors
@@ -151,6 +152,7 @@ def test_a_config_that_is_no_yaml(tmp_path: Path) -> None:
     assert "did you mean training?" in errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -195,6 +197,7 @@ def test_wrong_values_leave_nothing_behind(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_refused_resume_keeps_the_run_as_it_was(folder: Path) -> None:
     run = folder / "kept"
     msltx("train", folder / "run.yaml", "--out", run, "--max-steps", "2")
@@ -206,6 +209,7 @@ def test_a_refused_resume_keeps_the_run_as_it_was(folder: Path) -> None:
     assert "max_steps: 3" in (run / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_environment_gives_text_as_it_stands_and_wrong_values_are_named(folder: Path) -> None:
     out = folder / "2024"
     msltx("train", folder / "run.yaml", MSLTX_OUT=str(out), MSLTX_SAMPLE_PROMPT="1e5: [")
@@ -233,6 +237,7 @@ def test_odd_yaml_is_one_sentence(folder: Path, text: str, message: str) -> None
     assert message in errors
 
 
+@pytest.mark.slow
 def test_generate_and_eval_refuse_in_one_sentence_and_print_nothing(folder: Path) -> None:
     run = folder / "small"
     msltx("train", folder / "run.yaml", "--out", run, "--max-steps", "1")
@@ -259,6 +264,7 @@ def test_generate_and_eval_refuse_in_one_sentence_and_print_nothing(folder: Path
     assert b"invalid UTF-8 at byte 1 " in done.stderr
 
 
+@pytest.mark.slow
 def test_a_dataset_of_another_tokenizer_is_refused(folder: Path) -> None:
     text, other = folder / "other.txt", folder / "other"
     text.write_text(TEXT.replace("small", "quite large"), "utf-8")
@@ -273,6 +279,7 @@ def test_a_dataset_of_another_tokenizer_is_refused(folder: Path) -> None:
         assert not out
 
 
+@pytest.mark.slow
 def test_resuming_says_what_it_lacks_and_what_has_changed(folder: Path, tmp_path: Path) -> None:
     _, errors = msltx("train", "--resume", code=2)
     assert "--resume needs --out, the folder of the run" in errors
@@ -292,6 +299,7 @@ def test_resuming_says_what_it_lacks_and_what_has_changed(folder: Path, tmp_path
     assert "not the same" not in errors
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_from_any_folder(folder: Path) -> None:
     run = folder / "anywhere"
     near = os.path.relpath(folder / "set")
@@ -299,6 +307,7 @@ def test_a_run_is_resumed_from_any_folder(folder: Path) -> None:
     assert f"path: {folder / 'set'}\n" in (run / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_info_names_a_damaged_state(folder: Path) -> None:
     run = folder / "damaged"
     msltx("train", folder / "run.yaml", "--out", run, "--max-steps", "1")

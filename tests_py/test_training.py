@@ -54,6 +54,7 @@ def same_values(a: msltx.GPT, b: msltx.GPT) -> bool:
     return all(np.array_equal(a.params[name], b.params[name]) for name in a.params)
 
 
+@pytest.mark.slow
 def test_it_learns_and_says_so(data: Dataset, tmp_path: Path) -> None:
     model = new_model(data)
     seen: list[int] = []
@@ -209,6 +210,7 @@ def test_ctrl_c_saves_and_ends_within_seconds(data: Dataset, tmp_path: Path) -> 
     msltx.GPT.load(run)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_keeps_the_last_checkpoint(
     data: Dataset, tmp_path: Path
 ) -> None:
@@ -231,6 +233,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_last_checkpoint(
     assert (run / "checkpoints" / "last").resolve().name == "step_00000002"
 
 
+@pytest.mark.slow
 def test_resume_is_exact_with_accumulation_evaluation_and_a_spoilt_log(
     data: Dataset, tmp_path: Path
 ) -> None:
@@ -256,6 +259,7 @@ def test_resume_is_exact_with_accumulation_evaluation_and_a_spoilt_log(
         assert [int(row["step"]) for row in csv.DictReader(file)] == [2, 4, 6, 8, 9]
 
 
+@pytest.mark.slow
 def test_best_is_the_best_checkpoint_there_is(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +283,7 @@ def test_a_step_too_large_is_refused_before_memory_is_asked_for(data: Dataset) -
             msltx.train(new_model(data), data, max_steps=1, **{**FAST, **changes})
 
 
+@pytest.mark.slow
 def test_the_command_line_goes_on_with_a_run_made_in_python(data: Dataset, tmp_path: Path) -> None:
     run = tmp_path / "run"
     msltx.train(new_model(data), data, out=run, max_steps=2, **FAST)

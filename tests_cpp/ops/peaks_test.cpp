@@ -7,7 +7,7 @@
 namespace msltx::ops {
 namespace {
 
-TEST(Peaks, MatrixPeakIsThatOfAComputer) {
+TEST(SlowPeaks, MatrixPeakIsThatOfAComputer) {
   Executor executor(2);
   EXPECT_EQ(backend("reference").matrix_peak(executor, DType::float32), 0);
   for (const Backend* backend : backends()) {
@@ -18,7 +18,7 @@ TEST(Peaks, MatrixPeakIsThatOfAComputer) {
   }
 }
 
-TEST(Peaks, ReadBandwidthIsThatOfAMemory) {
+TEST(SlowPeaks, ReadBandwidthIsThatOfAMemory) {
   Executor executor(2);
   const double bandwidth = read_bandwidth(executor);
   EXPECT_GT(bandwidth, 5e8);
