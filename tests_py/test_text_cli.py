@@ -156,6 +156,7 @@ def test_nothing_is_replaced_unasked(folder: Path) -> None:
     assert failed(msltx(*prepare), 1, "books exists already; --overwrite replaces it\n")
 
 
+@pytest.mark.slow
 def test_wrong_ids_and_options_of_decode(folder: Path) -> None:
     decode = ("tokenizer", "decode", folder / "tok.json")
     assert failed(msltx(*decode, -1), 2, "msltx: token id -1 is outside the vocabulary of 300")
@@ -224,6 +225,7 @@ def test_closed_streams_are_no_traceback(folder: Path, closed: str) -> None:
         assert run.returncode == code
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has file names in UTF-8 only")
 def test_file_names_need_not_be_utf8(folder: Path) -> None:
     text = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.txt"))

@@ -89,6 +89,7 @@ def test_train_resume_eval_generate_info(folder: Path) -> None:
     assert "flash_attention_forward" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -222,6 +223,7 @@ def test_environment_gives_text_as_it_stands_and_wrong_values_are_named(folder: 
     assert "MSLTX_THREADS is many; it takes a whole number from 0 to 1024" in errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -316,6 +318,7 @@ def test_info_names_a_damaged_state(folder: Path) -> None:
     assert "state.json is damaged" in errors
 
 
+@pytest.mark.slow
 def test_eval_refuses_a_model_that_is_not_finite(folder: Path, tmp_path: Path) -> None:
     import numpy as np
 

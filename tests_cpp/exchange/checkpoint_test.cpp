@@ -147,7 +147,7 @@ TEST_F(CheckpointTest, RefusesWhatItDoesNotRead) {
 
 // Every call that changes the file system kills, or fails, in turn: the run loads, each checkpoint
 // is whole, and the next save clears what was left.
-TEST_F(CheckpointTest, SavingSurvivesAKillAndAFailureAnywhere) {
+TEST_F(CheckpointTest, SlowSavingSurvivesAKillAndAFailureAnywhere) {
   for (CrashPlan plan : {CrashPlan{}, CrashPlan{.fails = true}}) {
     bool saw_old = false, saw_new = false, through = false;
     for (plan.at = 0; !through; ++plan.at) {
@@ -174,7 +174,7 @@ TEST_F(CheckpointTest, SavingSurvivesAKillAndAFailureAnywhere) {
   }
 }
 
-TEST_F(CheckpointTest, ReplacingAStepSurvivesAKillAndAFailureAnywhere) {
+TEST_F(CheckpointTest, SlowReplacingAStepSurvivesAKillAndAFailureAnywhere) {
   for (CrashPlan plan : {CrashPlan{}, CrashPlan{.fails = true}, CrashPlan{.names_exchange = false},
                          CrashPlan{.fails = true, .names_exchange = false}}) {
     bool through = false;

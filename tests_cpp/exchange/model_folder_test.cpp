@@ -132,7 +132,7 @@ TEST_F(ModelFolderTest, RefusesAForeignConfig) {
 // Every call that changes the file system kills, or fails, in turn, on a file system that exchanges
 // names and on one that does not: the old or the new model loads, the next save leaves nothing
 // behind.
-TEST_F(ModelFolderTest, ReplacingSurvivesAKillAndAFailureAnywhere) {
+TEST_F(ModelFolderTest, SlowReplacingSurvivesAKillAndAFailureAnywhere) {
   const TinyModel one(1), two(2);
   const Path path = folder_ / "m";
   for (CrashPlan plan : {CrashPlan{}, CrashPlan{.fails = true}, CrashPlan{.names_exchange = false},
