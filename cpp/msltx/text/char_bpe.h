@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "msltx/text/bpe_model.h"
+#include "msltx/text/byte_tokens.h"
 #include "msltx/text/model.h"
 
 namespace msltx::text {
@@ -47,10 +48,20 @@ class CharBpe final : public Model {
   const std::vector<Merge>& merges() const { return merges_; }  // by rank
 
  private:
+  using Symbol = ModelScratch::Symbol;
+  void add_characters();
+  void cut(std::string_view piece, std::vector<Symbol>& symbols) const;
+  uint32_t merge_few(std::vector<Symbol>& symbols) const;
+  void merge_many(ModelScratch& scratch) const;
+
   Vocabulary vocabulary_;
   std::vector<Merge> merges_;
   CharBpeSpec spec_;
+  std::optional<int32_t> unk_id_;
   MergeTable table_;
+  // From how a character stands in the piece (kLater, kLast) and its code point to its token.
+  MergeTable characters_;
+  std::array<int32_t, 256> byte_ids_{};  // kNoByteToken where the vocabulary has none
 };
 
 }  // namespace msltx::text

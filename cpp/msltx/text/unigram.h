@@ -3,11 +3,13 @@
 // the longer one, as in the Hugging Face library and in SentencePiece.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "msltx/text/byte_tokens.h"
 #include "msltx/text/byte_trie.h"
 #include "msltx/text/model.h"
 
@@ -27,7 +29,7 @@ struct UnigramSpec {
 
 class Unigram final : public Model {
  public:
-  // Throws ValueError where there is not one score to a token or unk_id is no token.
+  // Throws ValueError where there is not one score to a token or unk_id is outside the list.
   explicit Unigram(UnigramSpec spec);
 
   // A run of unknown characters is one unknown token.
@@ -37,9 +39,17 @@ class Unigram final : public Model {
   const UnigramSpec& spec() const { return spec_; }  // its `tokens` are empty: see vocabulary()
 
  private:
+  template <class Score>
+  void find_path(std::string_view piece, std::vector<ModelScratch::PathNode>& path) const;
+  void append_unknown(std::string_view piece, uint32_t begin, uint32_t end,
+                      std::vector<PieceToken>& out) const;
+
   Vocabulary vocabulary_;
   UnigramSpec spec_;
   ByteTrie trie_;
+  double unk_score_ = 0;
+  std::vector<double> scores_;           // by id: what a path gains by the token
+  std::array<int32_t, 256> byte_ids_{};  // kNoByteToken where the vocabulary has none
 };
 
 }  // namespace msltx::text

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ class WordPiece final : public Model {
  private:
   Vocabulary vocabulary_;
   WordPieceSpec spec_;
+  std::optional<int32_t> unk_id_;
   ByteTrie first_, later_;  // tokens that begin a word, and the others without their prefix
 };
 
