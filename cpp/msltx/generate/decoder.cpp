@@ -75,7 +75,6 @@ void Decoder::feed(Stream& stream, const int32_t* tokens, int64_t count) {
 
 void Decoder::feed_piece(Stream& stream, const int32_t* tokens, int64_t stride, int64_t count,
                          bool last) {
-  const model::GPTConfig& c = model_.config();
   const model::Activations& a = activations_for(count);
   for (int64_t b = 0; b < sequences_; ++b) {
     stream.write(a.tokens.slice(0, b * count, count), tokens + b * stride);
@@ -88,19 +87,9 @@ void Decoder::feed_piece(Stream& stream, const int32_t* tokens, int64_t stride, 
 
   model_.encode_embedding(stream, a.embedded, a.tokens, sequences_, positions_);
   model::Residual residual{a.embedded, {}};
-  const int64_t q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim;
   for (size_t i = 0; i < layers_.size(); ++i) {
-    residual = model_.blocks()[i].forward(
-        stream, a.blocks[i], residual, [&](Stream& s, const model::BlockActivations& rows) {
-          const auto view = [&](const Tensor& t, int64_t column, int64_t heads) {
-            return model::head_view(t, sequences_, column, heads, c.head_dim);
-          };
-          ops::kv_cache_append(s, {layers_[i].k, layers_[i].v, view(rows.qkv, q, c.num_kv_heads),
-                                   view(rows.qkv, q + kv, c.num_kv_heads), positions_});
-          ops::attention_inference(
-              s, {view(rows.mix, 0, c.num_heads), view(rows.qkv, 0, c.num_heads), layers_[i].k,
-                  layers_[i].v, lengths_, static_cast<float>(c.attention_scale)});
-        });
+    const model::LayerCache cache{layers_[i].k, layers_[i].v, positions_, lengths_};
+    residual = model_.blocks()[i].forward(stream, a.blocks[i], residual, sequences_, &cache);
   }
   const Tensor hidden = model_.encode_final_norm(stream, a.final_norm, residual);
   length_ += count;

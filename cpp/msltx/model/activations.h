@@ -6,55 +6,35 @@
 
 #include <array>
 #include <cstdint>
-#include <initializer_list>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "msltx/model/config.h"
-#include "msltx/model/memory_plan.h"
+#include "msltx/model/feed_forward.h"
+#include "msltx/model/placement.h"
+#include "msltx/model/self_attention.h"
+#include "msltx/model/tensor_plan.h"
 #include "msltx/ops/chunks.h"
 
 namespace msltx::model {
 
-struct BatchShape {
-  int64_t sequences = 0;  // B
-  int64_t length = 0;     // T
-  bool operator==(const BatchShape&) const = default;
-  int64_t rows() const { return sequences * length; }
-};
-
-// What training keeps for the backward and what inference does without.
-enum class Keep : uint8_t { for_backward, nothing };
-
-// One block's tensors; N rows of the batch. norm1 and norm2 keep what they normalized (the sum of
-// the residual stream and a branch), their result and their statistics.
-struct NormActivations {
-  Tensor sum, out, mean, rstd;  // (N, C), (N, C), (N), (N)
-  Tensor d_gamma, d_beta;       // partial sums (chunks, C)
-  NormActivations rows(const ops::Rows& r) const;
-};
-
+// One block's tensors: of its two layers, and of how they join the residual stream.
 struct BlockActivations {
-  NormActivations norm1, norm2;
-  Tensor qkv;                    // (N, 3C)
-  Tensor mix, lse;               // (N, C), (B, nh, T)
-  Tensor pre, act;               // (N, F)
-  Tensor attention_out, ff_out;  // (N, C), dead once the next norm has taken them in
-  Tensor d_qkv_bias, d_out_bias, d_in_bias, d_ff_bias;  // partial sums (chunks, ...)
+  PlacementActivations attention_join, feed_forward_join;
+  AttentionActivations attention;
+  FeedForwardActivations feed_forward;
   BlockActivations rows(const ops::Rows& r) const;
 };
 
 // Gradients of activations, shared by all blocks: a block's backward leaves what its weights'
-// backward reads, and the next block overwrites it. d_output and d_input change places from block
-// to block.
+// backward reads, and the next block overwrites it.
 struct BlockGradients {
-  Tensor d_output, d_input;  // (N, C), of what the block gave and of what it took
-  Tensor d_norm2_sum;        // (N, C)
-  Tensor d_norm1_sum;        // (N, C); with pre-normalization it is d_input
-  Tensor d_branch;           // (N, C)
-  Tensor d_qkv;              // (N, 3C)
-  Tensor d_act;              // (N, F), then d_pre in place
+  PlacementGradients attention_join, feed_forward_join;
+  AttentionGradients attention;
+  FeedForwardGradients feed_forward;
+  // What the block gave and what it took.
+  const Tensor& d_output() const { return feed_forward_join.d_y; }
+  const Tensor& d_input() const { return attention_join.d_x; }
   BlockGradients rows(const ops::Rows& r) const;
 };
 
@@ -67,7 +47,7 @@ class Activations {
   const BatchShape& shape() const { return shape_; }
   Keep keep() const { return keep_; }
   const ops::Chunking& chunking() const { return chunking_; }
-  const MemoryPlan& plan() const { return plan_; }
+  const MemoryPlan& plan() const { return plan_.memory(); }
   Activations(const Activations&) = delete;
   Activations& operator=(const Activations&) = delete;
 
@@ -82,28 +62,25 @@ class Activations {
   NormActivations final_norm;
   Tensor hidden;    // (N, C): what the head reads
   Tensor d_hidden;  // (N, C)
+  // Of one layer. The gradients of its output and its input change places from layer to layer.
   BlockGradients gradients(int64_t layer) const;
-  Tensor d_embedded;  // (N, C), what the backward of block 0 leaves
+  // The residual stream that enters a layer, where the layer below leaves no branch to add.
+  const Tensor& stream_into(int64_t layer) const;
 
  private:
-  // Declares a tensor and remembers whose view it becomes.
-  void add(Tensor& tensor, std::string name, DType dtype, std::initializer_list<int64_t> shape,
-           int born, int dies);
   void declare_forward(const GPTConfig& config);
-  void declare_norm(NormActivations& norm, const std::string& name, int dies, bool sum_is_given);
-  void declare_block(const GPTConfig& config, BlockActivations& block, const std::string& name,
-                     int dies);
+  void declare_block(const GPTConfig& config, int64_t layer);
   void declare_backward(const GPTConfig& config);
 
   BatchShape shape_;
   Keep keep_;
   int64_t num_layers_;
   ops::Chunking chunking_;
-  MemoryPlan plan_;
-  std::vector<std::pair<Tensor*, size_t>> bound_;  // views to be given their places
-  std::array<Tensor, 2> d_stream_;
+  TensorPlan plan_;
+  std::array<Tensor, 2> d_stream_;  // (N, C) each, as are the next two
+  Tensor d_middle_, d_branch_;
+  std::array<Tensor, 2> d_out_;  // (N, C), of what attention and feed-forward gave
   BlockGradients shared_gradients_;
-  int64_t embedding_dim_;
 };
 
 }  // namespace msltx::model

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "msltx/base/error.h"
-#include "msltx/base/memory.h"
 #include "msltx/ops/ops.h"
 
 namespace msltx::model {
@@ -26,30 +25,6 @@ void fill_sinusoids(const Tensor& table) {
   }
 }
 
-// "124,439,808"
-std::string with_separators(int64_t count) {
-  const std::string digits = std::to_string(count);
-  std::string out;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0) out += ',';
-    out += digits[i];
-  }
-  return out;
-}
-
-// "23 MB", "1.5 GB"
-std::string size_text(int64_t bytes) {
-  const int64_t megabytes = (bytes + 500'000) / 1'000'000;
-  if (megabytes < 1000) return concat(megabytes, " MB");
-  const int64_t tenths = (bytes + 50'000'000) / 100'000'000;
-  return concat(with_separators(tenths / 10), ".", tenths % 10, " GB");
-}
-
-// Lets an encoding run without its ops, so that scratch is reserved before the first step.
-struct AskOnly : ops::Interceptor {
-  bool runs_ops() const override { return false; }
-};
-
 }  // namespace
 
 GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
@@ -63,14 +38,7 @@ GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
         }
         if (!options_.backend) options_.backend = &ops::default_backend();
         if (!options_.executor) options_.executor = &Executor::global();
-        const int64_t bytes = parameter_arena_bytes(config_);
-        const int64_t limit =
-            options_.memory_limit > 0 ? options_.memory_limit : available_memory();
-        if (bytes > limit) {
-          throw MemoryLimitError(concat("the model's ", with_separators(parameter_count(config_)),
-                                        " parameters take ", size_text(bytes), "; ",
-                                        size_text(limit), " of memory may be used"));
-        }
+        check_parameters_fit();
         return config_;
       }()) {
   for (int64_t layer = 0; layer < config_.num_layers; ++layer) {
@@ -78,8 +46,7 @@ GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
   }
   tokens_ = &parameters_.at("embed.tokens.weight");
   positions_ = parameters_.find("embed.positions.weight");
-  norm_weight_ = parameters_.find("norm.weight");
-  norm_bias_ = parameters_.find("norm.bias");
+  if (config_.has_final_norm()) norm_ = NormLayer(config_, parameters_, "norm");
   head_weight_ = config_.tie_weights ? tokens_ : &parameters_.at("head.weight");
   head_bias_ = parameters_.find("head.bias");
   if (config_.positions.has(Position::sinusoidal)) {
@@ -144,76 +111,6 @@ int64_t GPT::check_targets(const int32_t* targets, int64_t count, int64_t ignore
   return counted;
 }
 
-MemoryReport GPT::memory() const {
-  MemoryReport report;
-  report.parameters = parameter_arena_bytes(config_) + constants_.capacity();
-  if (parameters_.has_gradients()) report.gradients = parameter_arena_bytes(config_);
-  report.optimizer = step_.optimizer;
-  report.batch = step_.batch;
-  if (activations_) report.activations = activations_->plan().bytes();
-  if (scratch_) report.scratch = scratch_->bytes();
-  for (const Parameter& p : parameters_.list()) {
-    if (p.weight.forms) report.packed += p.weight.forms->bytes();
-  }
-  return report;
-}
-
-void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
-  check_shape(shape);
-  const bool for_backward = keep == Keep::for_backward;
-  const bool fits = activations_ && activations_->shape() == shape &&
-                    (activations_->keep() == keep || !for_backward) &&
-                    step.optimizer <= step_.optimizer && step.batch <= step_.batch;
-  ready_for_backward_ = false;  // whoever plans is about to overwrite what a forward has left
-  if (fits) return;
-  step_.optimizer = std::max(step_.optimizer, step.optimizer);
-  step_.batch = std::max(step_.batch, step.batch);
-  auto next = std::make_unique<Activations>(config_, shape, keep);
-
-  MemoryReport need = memory();
-  int64_t held = need.parameters + need.gradients + need.packed;
-  if (for_backward) need.gradients = parameter_arena_bytes(config_);
-  need.activations = next->plan().bytes();
-  need.packed = 0;
-  for (const Parameter& p : parameters_.list()) {
-    if (is_multiplied(p)) {
-      need.packed += options_.backend->prepared_bytes(p.value, {true, for_backward});
-    }
-  }
-  const int64_t limit = options_.memory_limit > 0
-                            ? options_.memory_limit
-                            : std::min(available_memory(), INT64_MAX - held) + held;
-  if (need.total() > limit) {
-    throw MemoryLimitError(
-        concat("a batch of ", shape.sequences, " x ", shape.length, " tokens needs ",
-               size_text(need.total()), " (parameters ", size_text(need.parameters), ", gradients ",
-               size_text(need.gradients), ", optimizer ", size_text(need.optimizer), ", batch ",
-               size_text(need.batch), ", activations ", size_text(need.activations),
-               ", packed weights ", size_text(need.packed), "); ", size_text(limit),
-               " may be used: take a smaller batch (with more gradient accumulation) or shorter "
-               "sequences"));
-  }
-  activations_.reset();
-  if (for_backward) parameters_.ensure_gradients();
-  next->allocate();
-  activations_ = std::move(next);
-
-  AskOnly ask;
-  ops::Interceptor* const previous = std::exchange(interceptor_, &ask);
-  Stream stream = make_stream();
-  interceptor_ = previous;
-  options_.executor->run([&] {
-    encode_forward(stream);
-    if (for_backward) {
-      encode_head(stream, loss_, -1, 1, false);
-      encode_backward(stream, false);
-    } else {
-      encode_loss(stream, loss_, -1, 1);
-    }
-  });
-  scratch_->level();
-}
-
 void GPT::load(const int32_t* tokens, const int32_t* targets) {
   Stream stream = make_stream();
   stream.write(activations_->tokens, tokens);
@@ -244,11 +141,9 @@ void GPT::encode_embedding(Stream& stream, const Tensor& x, const Tensor& tokens
 
 Tensor GPT::encode_final_norm(Stream& stream, const NormActivations& a,
                               const Residual& last) const {
-  if (!norm_weight_) return last.stream;
+  if (!norm_.exists()) return last.stream;
   Stream::Scope scope(stream, "norm");
-  ops::residual_layernorm_forward(
-      stream, {a.out, a.sum, a.mean, a.rstd, last.branch, last.stream, norm_weight_->value,
-               norm_bias_ ? norm_bias_->value : Tensor{}, static_cast<float>(config_.norm_eps)});
+  norm_.add_forward(stream, a, last.branch, last.stream);
   return a.out;
 }
 
@@ -264,11 +159,7 @@ void GPT::encode_forward(Stream& stream) const {
     encode_embedding(s, x, a.tokens.rows(r.first_row, r.rows), r.sequences, {});
     Residual residual{x, {}};
     for (size_t i = 0; i < blocks_.size(); ++i) {
-      const BlockActivations rows = a.blocks[i].rows(r);
-      residual =
-          blocks_[i].forward(s, rows, residual, [&](Stream& inner, const BlockActivations& b) {
-            blocks_[i].attend(inner, b, r.sequences);
-          });
+      residual = blocks_[i].forward(s, a.blocks[i].rows(r), residual, r.sequences);
     }
     encode_final_norm(s, a.final_norm.rows(r), residual);
   });
@@ -299,35 +190,21 @@ void GPT::encode_backward(Stream& stream, bool accumulate) const {
     enter_section(a.block_section(layer));
     ops::for_each_chunk(stream, a.chunking(), section_mode_, [&](Stream& s, const Rows& r) {
       const BlockGradients rows = g.rows(r);
-      if (layer == last && norm_weight_) {
-        const NormActivations n = a.final_norm.rows(r);
-        ops::residual_layernorm_backward_data(s, {rows.d_output,
-                                                  n.d_gamma,
-                                                  norm_bias_ ? n.d_beta : Tensor{},
-                                                  a.d_hidden.rows(r.first_row, r.rows),
-                                                  {},
-                                                  n.sum,
-                                                  norm_weight_->value,
-                                                  n.mean,
-                                                  n.rstd,
-                                                  static_cast<float>(config_.norm_eps),
-                                                  chunk_rows});
-      } else if (layer == last) {
-        ops::residual_add_backward(
-            s, {rows.d_output, rows.d_branch, a.d_hidden.rows(r.first_row, r.rows)});
+      if (layer == last) {
+        const Tensor d_hidden = a.d_hidden.rows(r.first_row, r.rows);
+        if (norm_.exists()) {
+          norm_.backward_data(s, a.final_norm.rows(r), rows.d_output(), d_hidden, {}, chunk_rows);
+        } else {
+          ops::residual_add_backward(s, {rows.d_output(), rows.feed_forward_join.d_in, d_hidden});
+        }
       }
       blocks_[i].backward_data(s, a.blocks[i].rows(r), rows, r.sequences, chunk_rows);
     });
-    if (layer == last && norm_weight_) {
-      ops::layernorm_backward_weights(
-          stream, {norm_weight_->grad, norm_bias_ ? norm_bias_->grad : Tensor{},
-                   a.final_norm.d_gamma, norm_bias_ ? a.final_norm.d_beta : Tensor{}, accumulate});
-    }
-    const Tensor below = i == 0 ? a.embedded : a.blocks[i - 1].norm2.out;
-    blocks_[i].backward_weights(stream, a.blocks[i], g, {below, {}}, accumulate);
+    if (layer == last && norm_.exists()) norm_.backward_weights(stream, a.final_norm, accumulate);
+    blocks_[i].backward_weights(stream, a.blocks[i], g, a.stream_into(layer), accumulate);
   }
   enter_section(a.embedding_section());
-  const Tensor d_embedded = a.gradients(0).d_input;
+  const Tensor d_embedded = a.gradients(0).d_input();
   ops::embedding_backward(
       stream, {tokens_->grad, a.tokens, d_embedded, 0, accumulate || tokens_ == head_weight_});
   if (positions_) {

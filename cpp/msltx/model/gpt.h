@@ -121,6 +121,7 @@ class GPT {
  private:
   // Whether it is a factor of a matrix product, which a backend may keep a form of.
   bool is_multiplied(const Parameter& p) const;
+  void check_parameters_fit() const;
   void check_shape(BatchShape shape) const;
   void enter_section(int section) const;
   void load(const int32_t* tokens, const int32_t* targets);
@@ -130,7 +131,7 @@ class GPT {
   Parameters parameters_;
   std::vector<Block> blocks_;
   Parameter *tokens_ = nullptr, *positions_ = nullptr;
-  Parameter *norm_weight_ = nullptr, *norm_bias_ = nullptr;
+  NormLayer norm_;
   Parameter *head_weight_ = nullptr, *head_bias_ = nullptr;
   Arena constants_;
   Tensor sinusoids_;  // (context_length, C)

@@ -1,0 +1,119 @@
+// What a model holds and what a batch will need: the plan that is made, or refused with advice,
+// before the first step.
+#include <algorithm>
+#include <utility>
+
+#include "msltx/base/error.h"
+#include "msltx/base/memory.h"
+#include "msltx/model/gpt.h"
+#include "msltx/ops/ops.h"
+
+namespace msltx::model {
+namespace {
+
+// "124,439,808"
+std::string with_separators(int64_t count) {
+  const std::string digits = std::to_string(count);
+  std::string out;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) out += ',';
+    out += digits[i];
+  }
+  return out;
+}
+
+// "23 MB", "1.5 GB"
+std::string size_text(int64_t bytes) {
+  const int64_t megabytes = (bytes + 500'000) / 1'000'000;
+  if (megabytes < 1000) return concat(megabytes, " MB");
+  const int64_t tenths = (bytes + 50'000'000) / 100'000'000;
+  return concat(with_separators(tenths / 10), ".", tenths % 10, " GB");
+}
+
+// Lets an encoding run without its ops, so that scratch is reserved before the first step.
+struct AskOnly : ops::Interceptor {
+  bool runs_ops() const override { return false; }
+};
+
+}  // namespace
+
+void GPT::check_parameters_fit() const {
+  const int64_t bytes = parameter_arena_bytes(config_);
+  const int64_t limit = options_.memory_limit > 0 ? options_.memory_limit : available_memory();
+  if (bytes <= limit) return;
+  throw MemoryLimitError(concat("the model's ", with_separators(parameter_count(config_)),
+                                " parameters take ", size_text(bytes), "; ", size_text(limit),
+                                " of memory may be used"));
+}
+
+MemoryReport GPT::memory() const {
+  MemoryReport report;
+  report.parameters = parameter_arena_bytes(config_) + constants_.capacity();
+  if (parameters_.has_gradients()) report.gradients = parameter_arena_bytes(config_);
+  report.optimizer = step_.optimizer;
+  report.batch = step_.batch;
+  if (activations_) report.activations = activations_->plan().bytes();
+  if (scratch_) report.scratch = scratch_->bytes();
+  for (const Parameter& p : parameters_.list()) {
+    if (p.weight.forms) report.packed += p.weight.forms->bytes();
+  }
+  return report;
+}
+
+void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
+  check_shape(shape);
+  const bool for_backward = keep == Keep::for_backward;
+  const bool fits = activations_ && activations_->shape() == shape &&
+                    (activations_->keep() == keep || !for_backward) &&
+                    step.optimizer <= step_.optimizer && step.batch <= step_.batch;
+  ready_for_backward_ = false;  // whoever plans is about to overwrite what a forward has left
+  if (fits) return;
+  step_.optimizer = std::max(step_.optimizer, step.optimizer);
+  step_.batch = std::max(step_.batch, step.batch);
+  auto next = std::make_unique<Activations>(config_, shape, keep);
+
+  MemoryReport need = memory();
+  int64_t held = need.parameters + need.gradients + need.packed;
+  if (for_backward) need.gradients = parameter_arena_bytes(config_);
+  need.activations = next->plan().bytes();
+  need.packed = 0;
+  for (const Parameter& p : parameters_.list()) {
+    if (is_multiplied(p)) {
+      need.packed += options_.backend->prepared_bytes(p.value, {true, for_backward});
+    }
+  }
+  const int64_t limit = options_.memory_limit > 0
+                            ? options_.memory_limit
+                            : std::min(available_memory(), INT64_MAX - held) + held;
+  if (need.total() > limit) {
+    throw MemoryLimitError(
+        concat("a batch of ", shape.sequences, " x ", shape.length, " tokens needs ",
+               size_text(need.total()), " (parameters ", size_text(need.parameters), ", gradients ",
+               size_text(need.gradients), ", optimizer ", size_text(need.optimizer), ", batch ",
+               size_text(need.batch), ", activations ", size_text(need.activations),
+               ", packed weights ", size_text(need.packed), "); ", size_text(limit),
+               " may be used: take a smaller batch (with more gradient accumulation) or shorter "
+               "sequences"));
+  }
+  activations_.reset();
+  if (for_backward) parameters_.ensure_gradients();
+  next->allocate();
+  activations_ = std::move(next);
+
+  AskOnly ask;
+  ops::Interceptor* const previous = std::exchange(interceptor_, &ask);
+  ops::Stream stream = make_stream();
+  interceptor_ = previous;
+  options_.executor->run([&] {
+    encode_forward(stream);
+    if (for_backward) {
+      encode_head(stream, loss_, -1, 1, false);
+      encode_backward(stream, false);
+    } else {
+      encode_loss(stream, loss_, -1, 1);
+    }
+  });
+  scratch_->level();
+}
+
+}  // namespace msltx::model

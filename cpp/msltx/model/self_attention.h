@@ -1,0 +1,62 @@
+// The attention layer of a block: out(attend(qkv(x))), over a batch or against a key/value cache.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "msltx/model/linear_layer.h"
+#include "msltx/model/tensor_plan.h"
+
+namespace msltx::model {
+
+// Keys and values of one layer for tokens fed before, and where the new ones stand.
+struct LayerCache {
+  Tensor k, v;                // (sequences, nkv, capacity, hs)
+  Tensor positions, lengths;  // (sequences) int32: before and after the new tokens
+};
+
+struct AttentionActivations {
+  Tensor qkv;                     // (N, (nh + 2 nkv) hs)
+  Tensor mix, lse;                // (N, nh hs), (B, nh, T)
+  Tensor d_qkv_bias, d_out_bias;  // partial sums (P, ...)
+
+  void declare(TensorPlan& plan, const GPTConfig& config, const std::string& name, Life life);
+  AttentionActivations rows(const ops::Rows& r) const;
+};
+
+struct AttentionGradients {
+  Tensor d_mix;  // (N, nh hs); the same memory as the gradient of x where the sizes agree
+  Tensor d_qkv;  // (N, (nh + 2 nkv) hs)
+
+  void declare(TensorPlan& plan, const GPTConfig& config, Life life);
+  AttentionGradients rows(const ops::Rows& r) const { return {cut(d_mix, r), cut(d_qkv, r)}; }
+};
+
+class SelfAttention {
+ public:
+  SelfAttention(const GPTConfig& config, Parameters& parameters, const std::string& name);
+
+  // `sequences` whole sequences; with a cache the new tokens of as many.
+  void forward(ops::Stream& stream, const AttentionActivations& a, const Tensor& out,
+               const Tensor& x, int64_t sequences, const LayerCache* cache) const;
+  void backward_data(ops::Stream& stream, const AttentionActivations& a,
+                     const AttentionGradients& g, const Tensor& d_x, const Tensor& d_out,
+                     int64_t sequences, int64_t chunk_rows) const;
+  void backward_weights(ops::Stream& stream, const AttentionActivations& a,
+                        const AttentionGradients& g, const Tensor& x, const Tensor& d_out,
+                        bool accumulate) const;
+
+ private:
+  // Heads as views (B, nh, T, hs) of rows (B T, width).
+  Tensor heads(const Tensor& rows, int64_t sequences, int64_t first, int64_t count) const;
+  struct Views {
+    Tensor q, k, v;
+  };
+  Views views(const Tensor& qkv, int64_t sequences) const;
+
+  int64_t num_heads_, num_kv_heads_, head_dim_;
+  float scale_;
+  LinearLayer qkv_, out_;
+};
+
+}  // namespace msltx::model
