@@ -115,7 +115,7 @@ def test_softmax_inplace_writes_over_its_input() -> None:
     np.testing.assert_array_equal(x, kernels.softmax_forward(X))
 
 
-@pytest.mark.parametrize("activation", ["none", "gelu_tanh"])
+@pytest.mark.parametrize("activation", ["none", "gelu_tanh", "relu", "silu"])
 def test_feed_forward_network_is_two_linears(activation: Any) -> None:
     w_in, b_in, w_out, b_out = f32(6, 4), f32(6), f32(4, 6), f32(4)
     hidden: Any = kernels.linear_forward(X, w_in, b_in, activation=activation)
@@ -216,6 +216,26 @@ def test_views_with_gaps_between_rows_give_the_same_bits(name: str, backend: str
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["swiglu", "geglu"])
+def test_gates_read_and_write_halves_of_one_projection(name: str, backend: str) -> None:
+    fused, d_out = f32(2, 5, 14), f32(2, 5, 7)
+    gate, up = fused[..., :7], fused[..., 7:]
+    forward, backward = getattr(kernels, f"{name}_forward"), getattr(kernels, f"{name}_backward")
+    apart = gate.copy(), up.copy()
+    np.testing.assert_array_equal(
+        forward(gate, up, backend=backend), forward(*apart, backend=backend)
+    )
+    expected = backward(d_out, *apart, backend=backend)
+    for d_fused in (np.full_like(fused, np.nan), fused):  # elsewhere, and in place
+        d_gate, d_up = backward(
+            d_out, gate, up, out=(d_fused[..., :7], d_fused[..., 7:]), backend=backend
+        )
+        np.testing.assert_array_equal(d_fused, np.concatenate(expected, -1))
+        assert np.shares_memory(d_gate, d_fused)
+        assert np.shares_memory(d_up, d_fused)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_attention_reads_and_writes_a_fused_projection(backend: str) -> None:
     batch, length, heads, size = 2, 5, 2, 4
     qkv, d_qkv = f32(batch, length, 3 * heads * size), np.full((batch, length, 24), np.nan, F32)
@@ -285,6 +305,20 @@ def test_accumulate_adds_to_out(backend: str) -> None:
     np.testing.assert_array_equal(again[0], d_x)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_accumulate_of_rmsnorm(backend: str) -> None:
+    d_out = f32(3, 4)
+    x, d_sum = X[0], f32(1, 3, 4)[0]
+    _, d_gamma = kernels.rmsnorm_backward(d_out, x, GAMMA, backend=backend)
+    sums = (None, d_gamma.copy())
+    kernels.residual_rmsnorm_backward(
+        d_out, d_sum, x, GAMMA, accumulate=True, out=sums, backend=backend
+    )
+    np.testing.assert_allclose(sums[1], 2 * d_gamma, rtol=1e-6)
+    with pytest.raises(msltx.InvalidValueError, match="expected 2 arrays: d_x, d_gamma"):
+        kernels.rmsnorm_backward(d_out, x, GAMMA, out=(None,))  # type: ignore[arg-type]
+
+
 def test_outputs_that_belong_to_an_attribute_or_input() -> None:
     assert isinstance(kernels.linear_forward(X, WEIGHT), np.ndarray)
     assert len(kernels.linear_forward(X, WEIGHT, activation="gelu")) == 2
@@ -295,7 +329,7 @@ def test_outputs_that_belong_to_an_attribute_or_input() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("activation", ["none", "gelu_tanh", "gelu"])
+@pytest.mark.parametrize("activation", ["none", "gelu_tanh", "gelu", "relu", "silu"])
 def test_a_pair_is_its_halves(activation: Any, backend: str) -> None:
     d_out, pre = f32(2, 3, 5), f32(2, 3, 5)
     data: Any = kernels.linear_backward_data(

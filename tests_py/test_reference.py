@@ -78,6 +78,12 @@ def test_backward_is_the_derivative_of_forward(name: str) -> None:
     [
         ("linear_forward", {"activation": "gelu"}),
         ("linear_forward", {"activation": "none", "bias": False}),
+        ("linear_forward", {"activation": "relu"}),
+        ("linear_forward", {"activation": "silu"}),
+        ("rmsnorm_forward", {"plus_one": True, "eps": 0.1}),
+        ("residual_rmsnorm_forward", {"plus_one": True}),
+        ("geglu_forward", {"approximate": "none"}),
+        ("rope_forward", {"layout": "half_split", "offset": 2}),
         ("gelu_forward", {"approximate": "none"}),
         ("attention_scores_forward", {"causal": False, "scale": 0.3}),
         ("flash_attention_forward", {"causal": False, "scale": 0.3}),

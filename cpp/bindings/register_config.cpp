@@ -1,10 +1,13 @@
 // msltx.GPTConfig: every attribute, its type in words and its documentation come from the field
 // table.
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 #include <string>
 
 #include "bindings/python_json.h"
@@ -13,6 +16,7 @@
 #include "msltx/model/config.h"
 #include "msltx/model/config_fields.h"
 #include "msltx/model/parameter_list.h"
+#include "msltx/model/rope.h"
 
 namespace py = pybind11;
 
@@ -78,6 +82,22 @@ const char* class_doc() {
   return text.c_str();
 }
 
+py::array_t<float> rope_table(const GPTConfig& config, std::optional<int64_t> positions) {
+  const int64_t rows = positions.value_or(config.context_length);
+  if (config.head_dim % 2 != 0) {
+    throw ValueError(
+        concat("head_dim is ", config.head_dim, "; a table for rope takes an even one"));
+  }
+  if (rows < 0 || rows > config.context_length) {
+    throw ValueError(concat("positions is ", rows, "; it must be at least 0 and at most ",
+                            "context_length = ", config.context_length));
+  }
+  py::array_t<float> table({rows, config.head_dim});
+  model::fill_rope_table(config,
+                         std::span(table.mutable_data(), static_cast<size_t>(table.size())));
+  return table;
+}
+
 py::list describe() {
   py::list list;
   for (const auto& f : model::describe_fields()) {
@@ -135,6 +155,11 @@ void register_config(py::module_& m) {
       .def("parameters", &parameters, "Name and shape of every parameter, in model order.")
       .def("check_supported", &model::check_supported,
            "Raises InvalidValueError for a setting that this version does not run.")
+      .def(
+          "rope_table", &rope_table, py::arg("positions") = py::none(),
+          "The table that kernels.rope_forward takes, for rope_theta and rope_scaling: float32 "
+          "(positions, head_dim), cos and sin of each pair in turn; context_length positions where "
+          "not given.")
       .def("__repr__", &repr)
       .def("__eq__",
            [](const GPTConfig& a, const py::object& b) {

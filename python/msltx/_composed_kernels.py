@@ -17,22 +17,26 @@ from msltx._derived_kernels import DERIVED
 Float32 = npt.NDArray[np.float32]
 Three = tuple[Float32, Float32, Float32]
 ThreeOut = tuple[Float32 | None, Float32 | None, Float32 | None]
-Activation = Literal["none", "gelu_tanh", "gelu"]
+Two = tuple[Float32, Float32]
+TwoOut = tuple[Float32 | None, Float32 | None]
+Activation = Literal["none", "gelu_tanh", "gelu", "relu", "silu"]
 
 
-def _three(name: str, out: ThreeOut | None, names: str) -> ThreeOut:
+def _given(name: str, out: Any, names: str) -> tuple[Any, ...]:
+    """Check out= against the names of what comes back; all None without it."""
+    count = names.count(",") + 1
     if out is None:
-        return None, None, None
-    if not isinstance(out, (tuple, list)) or len(out) != 3:
+        return (None,) * count
+    if not isinstance(out, (tuple, list)) or len(out) != count:
         found = f"{len(out)} arrays" if isinstance(out, (tuple, list)) else type(out).__name__
-        raise _core.InvalidValueError(f"{name}: out= is {found}; expected 3 arrays: {names}")
-    return out
+        raise _core.InvalidValueError(f"{name}: out= is {found}; expected {count} arrays: {names}")
+    return tuple(out)
 
 
 def _norm_backward(
     name: str, inputs: tuple[Any, ...], eps: float, accumulate: bool, out: Any, backend: str | None
 ) -> Three:
-    d_x, d_gamma, d_beta = _three(name, out, "d_x, d_gamma, d_beta")
+    d_x, d_gamma, d_beta = _given(name, out, "d_x, d_gamma, d_beta")
     d_x, *partials = DERIVED[f"{name}_data"](
         *inputs, eps=eps, out=(d_x, None, None), backend=backend
     )
@@ -136,6 +140,121 @@ def residual_layernorm_backward(
     return _norm_backward("residual_layernorm_backward", inputs, eps, accumulate, out, backend)
 
 
+def _rmsnorm_backward(
+    name: str,
+    inputs: tuple[Any, ...],
+    eps: float,
+    plus_one: bool,
+    accumulate: bool,
+    out: Any,
+    backend: str | None,
+) -> Two:
+    d_x, d_gamma = _given(name, out, "d_x, d_gamma")
+    d_x, partials = DERIVED[f"{name}_data"](
+        *inputs, eps=eps, plus_one=plus_one, out=(d_x, None), backend=backend
+    )
+    d_gamma = DERIVED["rmsnorm_backward_weights"](
+        partials, accumulate=accumulate, out=d_gamma, backend=backend
+    )
+    return d_x, d_gamma
+
+
+def rmsnorm_backward(
+    d_out: Float32,
+    x: Float32,
+    gamma: Float32,
+    rstd: Float32 | None = None,
+    *,
+    eps: float = 1e-5,
+    plus_one: bool = False,
+    accumulate: bool = False,
+    out: TwoOut | None = None,
+    backend: str | None = None,
+) -> Two:
+    """Gradients of rmsnorm_forward: its backward for data, then that for weights.
+
+    Parameters
+    ----------
+    d_out : float32 (N, C)
+    x : float32 (N, C)
+    gamma : float32 (C)
+    rstd : float32 (N), optional
+        Of the forward; computed anew where absent.
+    eps : float, default 1e-05
+        Added to the mean square; at least 0.
+    plus_one : bool, default False
+        1 + gamma in the place of gamma.
+    accumulate : bool, default False
+        Add to d_gamma in out= instead of writing it.
+    out : tuple of arrays, optional
+        Where to write the outputs, in order; None in it stands for a new array.
+    backend : str, optional
+        MSLTX_BACKEND or the fastest by default.
+
+    Returns
+    -------
+    d_x : float32 (N, C)
+    d_gamma : float32 (C)
+
+    Raises
+    ------
+    msltx.InvalidValueError
+        For a dtype, shape, memory layout or value that is not taken.
+    """
+    inputs = (d_out, x, gamma, rstd)
+    return _rmsnorm_backward("rmsnorm_backward", inputs, eps, plus_one, accumulate, out, backend)
+
+
+def residual_rmsnorm_backward(
+    d_out: Float32,
+    d_sum: Float32 | None,
+    sum: Float32,
+    gamma: Float32,
+    rstd: Float32 | None = None,
+    *,
+    eps: float = 1e-5,
+    plus_one: bool = False,
+    accumulate: bool = False,
+    out: TwoOut | None = None,
+    backend: str | None = None,
+) -> Two:
+    """Gradients of residual_rmsnorm_forward: its backward for data, then that for weights.
+
+    Parameters
+    ----------
+    d_out : float32 (N, C)
+    d_sum : float32 (N, C) or None
+        Gradient of sum from elsewhere; zero where None.
+    sum : float32 (N, C)
+    gamma : float32 (C)
+    rstd : float32 (N), optional
+        Of the forward; computed anew where absent.
+    eps : float, default 1e-05
+        Added to the mean square; at least 0.
+    plus_one : bool, default False
+        1 + gamma in the place of gamma.
+    accumulate : bool, default False
+        Add to d_gamma in out= instead of writing it.
+    out : tuple of arrays, optional
+        Where to write the outputs, in order; None in it stands for a new array.
+    backend : str, optional
+        MSLTX_BACKEND or the fastest by default.
+
+    Returns
+    -------
+    d_x : float32 (N, C)
+        The gradient of x and of residual alike.
+    d_gamma : float32 (C)
+
+    Raises
+    ------
+    msltx.InvalidValueError
+        For a dtype, shape, memory layout or value that is not taken.
+    """
+    name, inputs = "residual_rmsnorm_backward", (d_out, d_sum, sum, gamma, rstd)
+    return _rmsnorm_backward(name, inputs, eps, plus_one, accumulate, out, backend)
+
+
 def linear_backward(
     d_out: Float32,
     x: Float32,
@@ -156,7 +275,7 @@ def linear_backward(
     weight : float32 (O, C)
     pre : float32 (N, O), optional
         Of the forward; needed where activation is not 'none'.
-    activation : {'none', 'gelu_tanh', 'gelu'}, default 'none'
+    activation : {'none', 'gelu_tanh', 'gelu', 'relu', 'silu'}, default 'none'
         Gelu is the erf form.
     accumulate : bool, default False
         Add to d_weight and d_bias in out= instead of writing them.
@@ -176,7 +295,7 @@ def linear_backward(
     msltx.InvalidValueError
         For a dtype, shape, memory layout or value that is not taken.
     """
-    d_x, d_weight, d_bias = _three("linear_backward", out, "d_x, d_weight, d_bias")
+    d_x, d_weight, d_bias = _given("linear_backward", out, "d_x, d_weight, d_bias")
     has_activation = activation not in ("none", None)
     d_x, *d_pre, partials = DERIVED["linear_backward_data"](
         d_out,
@@ -240,7 +359,7 @@ def feed_forward_network(
     bias_in : float32 (F) or None
     weight_out : float32 (O, F)
     bias_out : float32 (O), optional
-    activation : {'none', 'gelu_tanh', 'gelu'}, default 'gelu_tanh'
+    activation : {'none', 'gelu_tanh', 'gelu', 'relu', 'silu'}, default 'gelu_tanh'
         Gelu is the erf form.
     out : array, optional
         Where to write the output.
@@ -269,6 +388,8 @@ COMPOSED = {
     for function in (
         layernorm_backward,
         residual_layernorm_backward,
+        rmsnorm_backward,
+        residual_rmsnorm_backward,
         linear_backward,
         softmax_inplace,
         feed_forward_network,

@@ -10,6 +10,8 @@ from msltx._composed_kernels import feed_forward_network as feed_forward_network
 from msltx._composed_kernels import layernorm_backward as layernorm_backward
 from msltx._composed_kernels import linear_backward as linear_backward
 from msltx._composed_kernels import residual_layernorm_backward as residual_layernorm_backward
+from msltx._composed_kernels import residual_rmsnorm_backward as residual_rmsnorm_backward
+from msltx._composed_kernels import rmsnorm_backward as rmsnorm_backward
 from msltx._composed_kernels import softmax_inplace as softmax_inplace
 
 Float32: TypeAlias = npt.NDArray[np.float32]
@@ -110,6 +112,57 @@ def residual_layernorm_backward_data(
     out: tuple[Float32 | None, Float32 | None, Float32 | None] | None = None,
     backend: str | None = None,
 ) -> tuple[Float32, Float32, Float32]: ...
+def rmsnorm_forward(
+    x: Float32,
+    gamma: Float32,
+    *,
+    eps: float = 1e-05,
+    plus_one: bool = False,
+    out: tuple[Float32 | None, Float32 | None] | None = None,
+    backend: str | None = None,
+) -> tuple[Float32, Float32]: ...
+def rmsnorm_backward_data(
+    d_out: Float32,
+    x: Float32,
+    gamma: Float32,
+    rstd: Float32 | None = None,
+    *,
+    eps: float = 1e-05,
+    plus_one: bool = False,
+    partial_rows: int = 0,
+    out: tuple[Float32 | None, Float32 | None] | None = None,
+    backend: str | None = None,
+) -> tuple[Float32, Float32]: ...
+def rmsnorm_backward_weights(
+    d_gamma_partials: Float32,
+    *,
+    accumulate: bool = False,
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
+def residual_rmsnorm_forward(
+    x: Float32,
+    residual: Float32,
+    gamma: Float32,
+    *,
+    eps: float = 1e-05,
+    plus_one: bool = False,
+    out: tuple[Float32 | None, Float32 | None, Float32 | None] | None = None,
+    backend: str | None = None,
+) -> tuple[Float32, Float32, Float32]: ...
+def residual_rmsnorm_backward_data(
+    d_out: Float32,
+    d_sum: Float32 | None,
+    sum: Float32,
+    gamma: Float32,
+    rstd: Float32 | None = None,
+    *,
+    eps: float = 1e-05,
+    plus_one: bool = False,
+    partial_rows: int = 0,
+    out: tuple[Float32 | None, Float32 | None] | None = None,
+    backend: str | None = None,
+) -> tuple[Float32, Float32]: ...
 @overload
 def linear_forward(
     x: Float32,
@@ -126,7 +179,7 @@ def linear_forward(
     weight: Float32,
     bias: Float32 | None = None,
     *,
-    activation: Literal["gelu_tanh", "gelu"],
+    activation: Literal["gelu_tanh", "gelu", "relu", "silu"],
     out: tuple[Float32 | None, Float32 | None] | None = None,
     backend: str | None = None,
 ) -> tuple[Float32, Float32]: ...
@@ -147,7 +200,7 @@ def linear_backward_data(
     weight: Float32,
     pre: Float32 | None = None,
     *,
-    activation: Literal["gelu_tanh", "gelu"],
+    activation: Literal["gelu_tanh", "gelu", "relu", "silu"],
     partial_rows: int = 0,
     out: tuple[Float32 | None, Float32 | None, Float32 | None] | None = None,
     backend: str | None = None,
@@ -187,6 +240,52 @@ def gelu_backward(
     out: Float32 | None = None,
     backend: str | None = None,
 ) -> Float32: ...
+def silu_forward(
+    x: Float32, *, out: Float32 | None = None, backend: str | None = None
+) -> Float32: ...
+def silu_backward(
+    d_out: Float32, x: Float32, *, out: Float32 | None = None, backend: str | None = None
+) -> Float32: ...
+def relu_forward(
+    x: Float32, *, out: Float32 | None = None, backend: str | None = None
+) -> Float32: ...
+def relu_backward(
+    d_out: Float32, x: Float32, *, out: Float32 | None = None, backend: str | None = None
+) -> Float32: ...
+def sigmoid_forward(
+    x: Float32, *, out: Float32 | None = None, backend: str | None = None
+) -> Float32: ...
+def sigmoid_backward(
+    d_out: Float32, x: Float32, *, out: Float32 | None = None, backend: str | None = None
+) -> Float32: ...
+def swiglu_forward(
+    gate: Float32, up: Float32, *, out: Float32 | None = None, backend: str | None = None
+) -> Float32: ...
+def swiglu_backward(
+    d_out: Float32,
+    gate: Float32,
+    up: Float32,
+    *,
+    out: tuple[Float32 | None, Float32 | None] | None = None,
+    backend: str | None = None,
+) -> tuple[Float32, Float32]: ...
+def geglu_forward(
+    gate: Float32,
+    up: Float32,
+    *,
+    approximate: Literal["tanh", "none"] = "tanh",
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
+def geglu_backward(
+    d_out: Float32,
+    gate: Float32,
+    up: Float32,
+    *,
+    approximate: Literal["tanh", "none"] = "tanh",
+    out: tuple[Float32 | None, Float32 | None] | None = None,
+    backend: str | None = None,
+) -> tuple[Float32, Float32]: ...
 def residual_add_forward(
     x: Float32, residual: Float32, *, out: Float32 | None = None, backend: str | None = None
 ) -> Float32: ...
@@ -213,6 +312,26 @@ def merge_heads_forward(
 ) -> Float32: ...
 def merge_heads_backward(
     d_out: Float32, *, num_heads: int, out: Float32 | None = None, backend: str | None = None
+) -> Float32: ...
+def rope_forward(
+    x: Float32,
+    table: Float32,
+    offsets: Integers | None = None,
+    *,
+    layout: Literal["interleaved", "half_split"] = "interleaved",
+    offset: int = 0,
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
+def rope_backward(
+    d_out: Float32,
+    table: Float32,
+    offsets: Integers | None = None,
+    *,
+    layout: Literal["interleaved", "half_split"] = "interleaved",
+    offset: int = 0,
+    out: Float32 | None = None,
+    backend: str | None = None,
 ) -> Float32: ...
 def attention_scores_forward(
     q: Float32,

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .result import Anything, Integers
+from .rope import rope_table
 
 Arguments: TypeAlias = dict[str, Any]
 Rng: TypeAlias = np.random.Generator
@@ -103,6 +104,31 @@ def gelu(rng: Rng, N: Shape, C: int, approximate: str = "tanh") -> Arguments:
     return {"x": normal(rng, *N, C, scale=3), "approximate": approximate}
 
 
+def rmsnorm(rng: Rng, N: Shape, C: int, eps: float = 1e-5, plus_one: bool = False) -> Arguments:
+    return {
+        "x": normal(rng, *N, C, scale=2) + normal(rng, *N, 1),
+        "gamma": (0 if plus_one else 1) + normal(rng, C, scale=0.3),
+        "eps": attribute(eps),
+        "plus_one": plus_one,
+    }
+
+
+def residual_rmsnorm(rng: Rng, N: Shape, C: int, **options: Any) -> Arguments:
+    return {**rmsnorm(rng, N, C, **options), "residual": normal(rng, *N, C)}
+
+
+def rmsnorm_weights(rng: Rng, N: Shape, C: int) -> Arguments:
+    return {"d_gamma_partials": normal(rng, math.prod(N), C)}
+
+
+def activation(rng: Rng, N: Shape, C: int) -> Arguments:
+    return {"x": normal(rng, *N, C, scale=3)}
+
+
+def gate(rng: Rng, N: Shape, C: int, **options: Any) -> Arguments:
+    return {"gate": normal(rng, *N, C, scale=3), "up": normal(rng, *N, C), **options}
+
+
 def softmax(rng: Rng, N: Shape, C: int, masked: bool = False) -> Arguments:
     x = normal(rng, *N, C, scale=3)
     if masked:
@@ -136,6 +162,26 @@ def flash_attention(
         "v": normal(rng, B, nkv, S, hs),
         "scale": attribute(scale),
         "causal": causal,
+    }
+
+
+def rope(
+    rng: Rng,
+    B: int,
+    nh: int,
+    T: int,
+    S: int,
+    hs: int,
+    layout: str = "interleaved",
+    offset: int = 0,
+    offsets: bool = False,
+) -> Arguments:
+    return {
+        "x": normal(rng, B, nh, T, hs),
+        "table": rope_table(S, hs).astype(np.float32),
+        "offsets": _optional(rng.integers(S - T + 1, size=B, dtype=np.int32), offsets),
+        "layout": layout,
+        "offset": offset,
     }
 
 
@@ -291,3 +337,66 @@ def adamw(
         "weight_decay": attribute(0.1),
         "step": step,
     }
+
+
+def sgd(
+    rng: Rng,
+    size: int,
+    m: bool = True,
+    grad_scale: float | None = None,
+    skip: int | None = None,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> Arguments:
+    return {
+        "param": normal(rng, size),
+        "grad": normal(rng, size),
+        "m": _optional(normal(rng, size), m),
+        "grad_scale": _scalar(grad_scale),
+        "skip": _scalar(skip),
+        "lr": attribute(1e-2),
+        "momentum": attribute(momentum),
+        "nesterov": nesterov,
+        "weight_decay": attribute(weight_decay),
+    }
+
+
+def softcap(rng: Rng, N: int, V: int, cap: float, scale: float = 1.0) -> Arguments:
+    return {"logits": normal(rng, N, V, scale=scale), "cap": attribute(cap)}
+
+
+def softcap_backward(rng: Rng, N: int, V: int, cap: float, scale: float = 1.0) -> Arguments:
+    capped = cap * np.tanh(normal(rng, N, V, scale=scale) / cap)
+    return {
+        "d_out": normal(rng, N, V),
+        "forward_out": capped.astype(np.float32),
+        "cap": attribute(cap),
+    }
+
+
+def repetition(rng: Rng, N: int, V: int, M: int, penalty: float) -> Arguments:
+    tokens = rng.integers(-1, V, size=(N, M), dtype=np.int32)
+    return {
+        "logits": normal(rng, N, V, scale=3),
+        "tokens": tokens,
+        "penalty": attribute(penalty),
+    }
+
+
+def dropout(
+    rng: Rng, B: int, T: int, C: int, p: float, sequences: bool = False, **options: Any
+) -> Arguments:
+    chosen = rng.integers(10**6, size=B, dtype=np.int32)
+    return {
+        "x": normal(rng, B, T, C),
+        "sequences": _optional(chosen, sequences),
+        "p": attribute(p),
+        "seed": int(rng.integers(-(2**60), 2**60)),
+        "step": int(rng.integers(2**30)),
+        **options,
+    }
+
+
+def matrix(rng: Rng, M: int, C: int) -> Arguments:
+    return {"x": normal(rng, M, C)}

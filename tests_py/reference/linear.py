@@ -1,18 +1,44 @@
-"""Linear maps with an optional bias and a fused GELU. The weight lies (out, in), row-major."""
+"""Linear maps with an optional bias and a fused activation. Weights lie (out, in), row-major."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .activation import gelu_backward, gelu_forward
+from .activation import (
+    gelu_backward,
+    gelu_forward,
+    relu_backward,
+    relu_forward,
+    silu_backward,
+    silu_forward,
+)
 from .result import Anything, Result, float64, partial_sums, rows
 
-APPROXIMATE = {"gelu_tanh": "tanh", "gelu": "none"}  # activation -> gelu_forward's attribute
+
+def _activated(activation: str, pre: Anything) -> Result:
+    match activation:
+        case "gelu_tanh":
+            return gelu_forward(pre, approximate="tanh")
+        case "gelu":
+            return gelu_forward(pre, approximate="none")
+        case "relu":
+            return relu_forward(pre)
+        case "silu":
+            return silu_forward(pre)
+    raise ValueError(f"activation is {activation!r}; it must be gelu_tanh, gelu, relu or silu")
 
 
-def _check(activation: str) -> None:
-    if activation != "none" and activation not in APPROXIMATE:
-        raise ValueError(f"activation is {activation!r}; it must be none, gelu_tanh or gelu")
+def _activated_backward(activation: str, d_out: Anything, pre: Anything) -> Result:
+    match activation:
+        case "gelu_tanh":
+            return gelu_backward(d_out, pre, approximate="tanh")
+        case "gelu":
+            return gelu_backward(d_out, pre, approximate="none")
+        case "relu":
+            return relu_backward(d_out, pre)
+        case "silu":
+            return silu_backward(d_out, pre)
+    raise ValueError(f"activation is {activation!r}; it must be gelu_tanh, gelu, relu or silu")
 
 
 def linear_forward(
@@ -22,15 +48,14 @@ def linear_forward(
 
     x [N, C], weight [O, C], bias [O] -> out [N, O], pre [N, O].
     """
-    _check(activation)
     x, weight = float64(x), float64(weight)
     bias = np.zeros(len(weight)) if bias is None else float64(bias)
     pre = x @ weight.T + bias
     size = np.abs(x) @ np.abs(weight.T) + np.abs(bias)
     if activation == "none":
         return Result(pre, size)
-    out = gelu_forward(pre, approximate=APPROXIMATE[activation])
-    slope = gelu_backward(np.ones_like(pre), pre, approximate=APPROXIMATE[activation]).value
+    out = _activated(activation, pre)
+    slope = _activated_backward(activation, np.ones_like(pre), pre).value
     assert out.magnitude is not None
     return Result(out.value, out.magnitude + np.abs(slope) * size), Result(pre, size)
 
@@ -48,12 +73,11 @@ def linear_backward_data(
     d_out and pre [N, O], weight [O, C] -> d_x [N, C], d_pre [N, O] only with an activation,
     d_bias_partials [P, O].
     """
-    _check(activation)
     d_out, weight = float64(d_out), float64(weight)
     d_pre = Result(d_out, np.abs(d_out))
     if activation != "none":
         assert pre is not None
-        d_pre = gelu_backward(d_out, pre, approximate=APPROXIMATE[activation])
+        d_pre = _activated_backward(activation, d_out, pre)
     assert d_pre.magnitude is not None
     d_x = Result(d_pre.value @ weight, d_pre.magnitude @ np.abs(weight))
     sums = Result(

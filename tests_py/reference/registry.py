@@ -14,7 +14,20 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from . import inputs, tolerance
-from .activation import gelu_backward, gelu_forward
+from .activation import (
+    geglu_backward,
+    geglu_forward,
+    gelu_backward,
+    gelu_forward,
+    relu_backward,
+    relu_forward,
+    sigmoid_backward,
+    sigmoid_forward,
+    silu_backward,
+    silu_forward,
+    swiglu_backward,
+    swiglu_forward,
+)
 from .attention import (
     attention_inference,
     attention_mix_backward,
@@ -61,6 +74,16 @@ from .normalization import (
 )
 from .optimizer import adamw, clip, global_norm, zero
 from .result import Anything, Definable, Result, as_tuple
+from .rmsnorm import (
+    residual_rmsnorm_backward,
+    residual_rmsnorm_backward_data,
+    residual_rmsnorm_forward,
+    rmsnorm_backward,
+    rmsnorm_backward_data,
+    rmsnorm_backward_weights,
+    rmsnorm_forward,
+)
+from .rope import rope_backward, rope_forward
 from .sampling import argmax_sample, categorical_sample, temperature_scale, topk_mask, topp_mask
 from .softmax import softmax_backward, softmax_forward
 
@@ -213,6 +236,8 @@ _LINEAR_CASES: tuple[Case, ...] = (
     {"N": (3, 43), "C": 65, "O": 33, "activation": "gelu"},
     {"N": (129,), "C": 257, "O": 191, "activation": "gelu_tanh", "bias": False},
     {"N": (7,), "C": 1025, "O": 513},
+    {"N": (2, 9), "C": 33, "O": 17, "activation": "relu"},
+    {"N": (19,), "C": 17, "O": 67, "activation": "silu"},
 )
 _LOSS_CASES: tuple[Case, ...] = (
     {"N": 5, "C": 3, "V": 7},
@@ -233,6 +258,13 @@ _CACHE_CASES: tuple[Case, ...] = (
     {"B": 1, "nh": 1, "nkv": 1, "T": 1, "S": 1, "hs": 1},
     {"B": 2, "nh": 3, "nkv": 3, "T": 1, "S": 301, "hs": 33},
     {"B": 2, "nh": 2, "nkv": 1, "T": 65, "S": 129, "hs": 64},
+)
+_ROPE_CASES: tuple[Case, ...] = (
+    {"B": 2, "nh": 3, "T": 3, "S": 5, "hs": 6},
+    {"B": 1, "nh": 1, "T": 1, "S": 1, "hs": 2},
+    {"B": 2, "nh": 3, "T": 67, "S": 67, "hs": 22},
+    {"B": 1, "nh": 2, "T": 9, "S": 2049, "hs": 64, "offset": 2040},
+    {"B": 3, "nh": 2, "T": 5, "S": 31, "hs": 518, "offsets": True},
 )
 _FLAT_CASES: tuple[Case, ...] = ({"size": 6}, {"size": 1}, {"size": 1023}, {"size": 70_001})
 
@@ -304,6 +336,53 @@ _FORWARDS: dict[str, Definition] = {
         differentiable=("x",),
         backward="gelu_backward",
     ),
+    "rmsnorm_forward": Definition(
+        rmsnorm_forward,
+        ("out", "rstd"),
+        inputs.rmsnorm,
+        (*_ROW_CASES, {"N": (9,), "C": 48, "plus_one": True, "eps": 1e-3}),
+        differentiable=("x", "gamma"),
+        backward="rmsnorm_backward",
+    ),
+    "residual_rmsnorm_forward": Definition(
+        residual_rmsnorm_forward,
+        ("out", "sum", "rstd"),
+        inputs.residual_rmsnorm,
+        (*_ROW_CASES, {"N": (9,), "C": 48, "plus_one": True}),
+        differentiable=("x", "gamma"),
+        backward="residual_rmsnorm_backward",
+    ),
+    **{
+        f"{name}_forward": Definition(
+            function,
+            ("out",),
+            inputs.activation,
+            _ROW_CASES,
+            differentiable=("x",),
+            backward=f"{name}_backward",
+        )
+        for name, function in (
+            ("silu", silu_forward),
+            ("relu", relu_forward),
+            ("sigmoid", sigmoid_forward),
+        )
+    },
+    "swiglu_forward": Definition(
+        swiglu_forward,
+        ("out",),
+        inputs.gate,
+        _ROW_CASES,
+        differentiable=("gate", "up"),
+        backward="swiglu_backward",
+    ),
+    "geglu_forward": Definition(
+        geglu_forward,
+        ("out",),
+        inputs.gate,
+        (*_ROW_CASES, *({**case, "approximate": "none"} for case in _ROW_CASES)),
+        differentiable=("gate", "up"),
+        backward="geglu_backward",
+    ),
     "softmax_forward": Definition(
         softmax_forward,
         ("out",),
@@ -327,6 +406,14 @@ _FORWARDS: dict[str, Definition] = {
         ({"B": 2, "T": 3, "nh": 2, "hs": 3}, {"B": 1, "T": 67, "nh": 5, "hs": 17}),
         differentiable=("x",),
         backward="merge_heads_backward",
+    ),
+    "rope_forward": Definition(
+        rope_forward,
+        ("out",),
+        inputs.rope,
+        (*_ROPE_CASES, *({**case, "layout": "half_split"} for case in _ROPE_CASES)),
+        differentiable=("x",),
+        backward="rope_backward",
     ),
     "attention_scores_forward": Definition(
         attention_scores_forward,
@@ -378,9 +465,17 @@ _BACKWARDS: dict[str, tuple[Definable, tuple[str, ...]]] = {
     "residual_layernorm_backward": (residual_layernorm_backward, ("d_x", "d_gamma", "d_beta")),
     "linear_backward": (linear_backward, ("d_x", "d_weight", "d_bias")),
     "gelu_backward": (gelu_backward, ("d_x",)),
+    "rmsnorm_backward": (rmsnorm_backward, ("d_x", "d_gamma")),
+    "residual_rmsnorm_backward": (residual_rmsnorm_backward, ("d_x", "d_gamma")),
+    "silu_backward": (silu_backward, ("d_x",)),
+    "relu_backward": (relu_backward, ("d_x",)),
+    "sigmoid_backward": (sigmoid_backward, ("d_x",)),
+    "swiglu_backward": (swiglu_backward, ("d_gate", "d_up")),
+    "geglu_backward": (geglu_backward, ("d_gate", "d_up")),
     "softmax_backward": (softmax_backward, ("d_x",)),
     "split_heads_backward": (split_heads_backward, ("d_x",)),
     "merge_heads_backward": (merge_heads_backward, ("d_x",)),
+    "rope_backward": (rope_backward, ("d_x",)),
     "attention_scores_backward": (attention_scores_backward, ("d_q", "d_k")),
     "attention_mix_backward": (attention_mix_backward, ("d_probabilities", "d_v")),
     "flash_attention_backward": (flash_attention_backward, ("d_q", "d_k", "d_v")),
@@ -421,6 +516,21 @@ DEFINITIONS: dict[str, Definition] = {
         _FORWARDS["residual_layernorm_forward"],
         residual_layernorm_backward_data,
         ("d_x", "d_gamma_partials", "d_beta_partials"),
+        options=_GROUPS,
+    ),
+    "rmsnorm_backward_data": _backward_of(
+        _FORWARDS["rmsnorm_forward"],
+        rmsnorm_backward_data,
+        ("d_x", "d_gamma_partials"),
+        options=_GROUPS,
+    ),
+    "rmsnorm_backward_weights": Definition(
+        rmsnorm_backward_weights, ("d_gamma",), inputs.rmsnorm_weights, _ROW_CASES
+    ),
+    "residual_rmsnorm_backward_data": _backward_of(
+        _FORWARDS["residual_rmsnorm_forward"],
+        residual_rmsnorm_backward_data,
+        ("d_x", "d_gamma_partials"),
         options=_GROUPS,
     ),
     "attention_inference": Definition(

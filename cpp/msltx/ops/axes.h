@@ -12,7 +12,7 @@
 
 namespace msltx::ops {
 
-// "B T nh*hs" -> {{"B"}, {"T"}, {"nh", "hs"}}; "1" stays a letter of fixed size 1.
+// "B T nh*hs" -> {{"B"}, {"T"}, {"nh", "hs"}}; "1" and "2" stay letters of that size.
 std::vector<std::vector<std::string_view>> parse_axes(std::string_view axes);
 
 // True where the first axis is N: any number of leading dimensions stand for it.
@@ -21,7 +21,10 @@ bool has_row_axis(std::string_view axes);
 // Letter -> size, grown tensor by tensor.
 class AxisSizes {
  public:
-  AxisSizes() { set("1", 1); }
+  AxisSizes() {
+    set("1", 1);
+    set("2", 2);
+  }
 
   int64_t get(std::string_view letter) const;  // -1 where unknown
   // Of "S" or "S - T"; -1 where a letter is unknown.

@@ -5,7 +5,7 @@
 
 namespace msltx::ops {
 
-enum class Activation : int64_t { none, gelu_tanh, gelu };
+enum class Activation : int64_t { none, gelu_tanh, gelu, relu, silu };
 
 struct LinearForward {
   static constexpr std::string_view name = "linear_forward";
@@ -22,8 +22,8 @@ struct LinearForward {
     v.reads("x", &LinearForward::x, "N C");
     v.reads("weight", &LinearForward::weight, "O C");
     v.reads("bias", &LinearForward::bias, "O").float32().optional();
-    v.choice("activation", &LinearForward::activation, {"none", "gelu_tanh", "gelu"},
-             "gelu is the erf form");
+    v.choice("activation", &LinearForward::activation,
+             {"none", "gelu_tanh", "gelu", "relu", "silu"}, "gelu is the erf form");
   }
   double flops() const {
     return 2.0 * static_cast<double>(x.size()) * static_cast<double>(weight.dim(0));
@@ -49,8 +49,8 @@ struct LinearBackwardData {
     v.reads("weight", &LinearBackwardData::weight, "O C");
     v.reads("pre", &LinearBackwardData::pre, "N O", "of the forward, with an activation")
         .when("activation");
-    v.choice("activation", &LinearBackwardData::activation, {"none", "gelu_tanh", "gelu"},
-             "gelu is the erf form");
+    v.choice("activation", &LinearBackwardData::activation,
+             {"none", "gelu_tanh", "gelu", "relu", "silu"}, "gelu is the erf form");
     v.attribute("partial_rows", &LinearBackwardData::partial_rows,
                 "rows per partial sum; 0: all of them in one")
         .at_least(0);

@@ -245,8 +245,10 @@ void check(const OpInfo& info, const void* op) {
   }
   for (const auto& [letter, divisor] : info.multiples) {
     if (sizes.get(letter) % sizes.get(divisor) == 0) continue;
+    const bool is_number = divisor == std::to_string(sizes.get(divisor));
     throw ValueError(concat(info.name, ": ", letter, " is ", sizes.get(letter),
-                            "; it must be a multiple of ", divisor, " = ", sizes.get(divisor)));
+                            "; it must be a multiple of ", divisor,
+                            is_number ? "" : concat(" = ", sizes.get(divisor))));
   }
   for (const AttributeInfo& attribute : info.attributes) {
     const bool from_tensors = !attribute.axis.empty() && OpInfo::value<int64_t>(op, attribute) == 0;

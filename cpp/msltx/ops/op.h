@@ -31,6 +31,7 @@ inline constexpr AxisLetter kAxisLetters[] = {
     {"S", "source length (keys, places, positions)"},
     {"C", "embedding (inputs)"},
     {"O", "outputs"},
+    {"F", "feed-forward"},
     {"nh", "heads"},
     {"nkv", "key/value heads"},
     {"hs", "head size"},

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "msltx/ops/activation.h"
 #include "msltx/ops/attention.h"
 #include "msltx/ops/cache.h"
 #include "msltx/ops/elementwise.h"
@@ -15,23 +16,27 @@
 #include "msltx/ops/loss.h"
 #include "msltx/ops/norm.h"
 #include "msltx/ops/optimizer.h"
+#include "msltx/ops/rmsnorm.h"
+#include "msltx/ops/rope.h"
 #include "msltx/ops/sampling.h"
 
 namespace msltx::ops {
 
-using AllOps =
-    std::tuple<EmbeddingForward, EmbeddingBackward, PositionalEmbeddingAddForward,
-               PositionalEmbeddingAddBackward, LayernormForward, LayernormBackwardData,
-               LayernormBackwardWeights, ResidualLayernormForward, ResidualLayernormBackwardData,
-               LinearForward, LinearBackwardData, LinearBackwardWeights, GeluForward, GeluBackward,
-               ResidualAddForward, ResidualAddBackward, SoftmaxForward, SoftmaxBackward,
-               SplitHeadsForward, SplitHeadsBackward, MergeHeadsForward, MergeHeadsBackward,
-               AttentionScoresForward, AttentionScoresBackward, AttentionMixForward,
-               AttentionMixBackward, FlashAttentionForward, FlashAttentionBackward,
-               SoftmaxCrossEntropyForward, SoftmaxCrossEntropyBackward, LinearCrossEntropyForward,
-               LinearCrossEntropyForwardBackward, Zero, GlobalNorm, Clip, Adamw, TemperatureScale,
-               TopkMask, ToppMask, ArgmaxSample, CategoricalSample, KvCacheAppend, KvCacheGather,
-               AttentionInference>;
+using AllOps = std::tuple<
+    EmbeddingForward, EmbeddingBackward, PositionalEmbeddingAddForward,
+    PositionalEmbeddingAddBackward, LayernormForward, LayernormBackwardData,
+    LayernormBackwardWeights, ResidualLayernormForward, ResidualLayernormBackwardData,
+    RmsnormForward, RmsnormBackwardData, RmsnormBackwardWeights, ResidualRmsnormForward,
+    ResidualRmsnormBackwardData, LinearForward, LinearBackwardData, LinearBackwardWeights,
+    GeluForward, GeluBackward, SiluForward, SiluBackward, ReluForward, ReluBackward, SigmoidForward,
+    SigmoidBackward, SwigluForward, SwigluBackward, GegluForward, GegluBackward, ResidualAddForward,
+    ResidualAddBackward, SoftmaxForward, SoftmaxBackward, SplitHeadsForward, SplitHeadsBackward,
+    MergeHeadsForward, MergeHeadsBackward, RopeForward, RopeBackward, AttentionScoresForward,
+    AttentionScoresBackward, AttentionMixForward, AttentionMixBackward, FlashAttentionForward,
+    FlashAttentionBackward, SoftmaxCrossEntropyForward, SoftmaxCrossEntropyBackward,
+    LinearCrossEntropyForward, LinearCrossEntropyForwardBackward, Zero, GlobalNorm, Clip, Adamw,
+    TemperatureScale, TopkMask, ToppMask, ArgmaxSample, CategoricalSample, KvCacheAppend,
+    KvCacheGather, AttentionInference>;
 
 inline constexpr size_t kOpCount = std::tuple_size_v<AllOps>;
 

@@ -3,24 +3,10 @@
 #include <algorithm>
 
 #include "msltx/base/error.h"
+#include "ops/op_cases/spec.h"
 
 namespace msltx::ops::op_cases {
-namespace {
 
-struct Variant {
-  Attributes attributes = {};
-  std::vector<std::string_view> omit = {};
-  std::string_view inputs = {};
-};
-
-struct Spec {
-  std::string_view op;
-  Sizes base;                                   // small and odd; shapes replace some of these
-  std::vector<std::vector<Sizes>> shapes;       // lists of replacements, one case each
-  std::vector<Variant> variants = {Variant{}};  // all at the base sizes, in turn over the shapes
-};
-
-// Sizes around one, a vector register, powers of two and tiles; all letters get the same size.
 std::vector<Sizes> each(std::vector<std::string_view> letters) {
   std::vector<Sizes> list;
   for (int64_t size : {1, 2, 3, 17, 511, 512, 513, 1023, 1024, 1025, 2047, 2048, 2049}) {
@@ -31,12 +17,13 @@ std::vector<Sizes> each(std::vector<std::string_view> letters) {
   return list;
 }
 
-// As many tokens as each() has, in a table of positions that is longer.
 std::vector<Sizes> lengths() {
   std::vector<Sizes> list = each({"T"});
   for (Sizes& sizes : list) sizes.push_back({"S", sizes[0].second + 4});
   return list;
 }
+
+namespace {
 
 std::vector<Sizes> head_sizes() {
   std::vector<Sizes> list;
@@ -63,10 +50,8 @@ const Sizes kAttentionBase = {{"B", 2}, {"nh", 2}, {"nkv", 1}, {"T", 7}, {"S", 7
 const std::vector<Variant> kAttentionVariants = {
     {}, {.attributes = {{"causal", 0}}}, {.attributes = {{"scale", 0.3}}}};
 
-const Variant kAccumulate = {.attributes = {{"accumulate", 1}}};
-
-const std::vector<Spec>& table() {
-  static const std::vector<Spec> specs = {
+std::vector<Spec> specs() {
+  return {
       {"embedding_forward",
        {{"N", 5}, {"V", 11}, {"C", 13}},
        {each({"N"}), each({"V"}), each({"C"})}},
@@ -128,7 +113,9 @@ const std::vector<Spec>& table() {
         {.omit = {"pre", "bias"}},
         {.attributes = {{"activation", 1}}},
         {.attributes = {{"activation", 2}}},
-        {.attributes = {{"activation", 1}}, .omit = {"bias", "pre"}}}},
+        {.attributes = {{"activation", 1}}, .omit = {"bias", "pre"}},
+        {.attributes = {{"activation", 3}}},
+        {.attributes = {{"activation", 4}}}}},
       {"linear_backward_data",
        {{"N", 5}, {"C", 13}, {"O", 11}},
        {each({"N"}),
@@ -139,7 +126,9 @@ const std::vector<Spec>& table() {
         {.attributes = {{"activation", 1}, {"partial_rows", 64}}},
         {.attributes = {{"activation", 2}}},
         {.omit = {"pre", "d_pre", "d_bias_partials"}},
-        {.attributes = {{"activation", 1}}, .omit = {"d_bias_partials"}}}},
+        {.attributes = {{"activation", 1}}, .omit = {"d_bias_partials"}},
+        {.attributes = {{"activation", 3}}},
+        {.attributes = {{"activation", 4}, {"partial_rows", 64}}}}},
       {"linear_backward_weights",
        {{"N", 5}, {"C", 13}, {"O", 11}, {"P", 2}},
        {each({"N"}),
@@ -326,7 +315,15 @@ const std::vector<Spec>& table() {
         {.attributes = {{"seed", 3}}, .omit = {"sequences"}},
         {.inputs = "masked"}}},
   };
-  return specs;
+}
+
+const std::vector<Spec>& table() {
+  static const std::vector<Spec> all = [] {
+    std::vector<Spec> list = specs();
+    for (Spec& spec : family_specs()) list.push_back(std::move(spec));
+    return list;
+  }();
+  return all;
 }
 
 Case make(const Spec& spec, const Sizes& replaced, const Variant& variant, bool strided) {

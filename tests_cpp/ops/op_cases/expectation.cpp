@@ -10,6 +10,7 @@
 #include "msltx/base/error.h"
 #include "msltx/base/philox.h"
 #include "ops/op_cases/call.h"
+#include "ops/op_cases/rules.h"
 
 namespace msltx::ops::op_cases {
 namespace {
@@ -19,23 +20,7 @@ constexpr int64_t kLongSum = 4096;
 // How near to its limit a cumulative probability is left undecided.
 constexpr double kUndecided = 1e-6;
 
-using Expectations = std::vector<Expectation>;
-
 double& grow(Expectation& e, int64_t i) { return e.magnitude[static_cast<size_t>(i)]; }
-
-// One output of a problem: its expectation, or a sink where it is absent.
-struct Outputs {
-  const Problem& p;
-  Expectations& all;
-  Expectation& operator[](std::string_view field) const { return all[p.index(field)]; }
-  void add(std::string_view field, int64_t i, double amount) const {
-    if (p.has(field)) grow((*this)[field], i) += amount;
-  }
-};
-
-void expect_equal(const Problem&, const Outputs& out) {
-  for (Expectation& e : out.all) e.kind = Expectation::Kind::equal;
-}
 
 // The reference on absolute values; `negative` fields get their sign turned, so that what is
 // subtracted adds up.
@@ -60,7 +45,15 @@ void add_outputs(const Problem& problem, const Outputs& out) {
   }
 }
 
+}  // namespace
+
+void expect_equal(const Problem&, const Outputs& out) {
+  for (Expectation& e : out.all) e.kind = Expectation::Kind::equal;
+}
+
 void polynomial(const Problem& problem, const Outputs& out) { add_outputs(absolute(problem), out); }
+
+namespace {
 
 void adamw(const Problem& problem, const Outputs& out) {
   add_outputs(absolute(problem, {"m", "grad"}), out);
@@ -392,8 +385,6 @@ void categorical_sample(const Problem& p, const Outputs& out) {
   });
 }
 
-using Rule = void (*)(const Problem&, const Outputs&);
-
 Rule rule_of(std::string_view op) {
   static const std::map<std::string_view, Rule> rules = {
       {"embedding_forward", expect_equal},
@@ -442,6 +433,8 @@ Rule rule_of(std::string_view op) {
       {"attention_inference", attention_forward},
   };
   const auto found = rules.find(op);
+  const auto more = family_rules().find(op);
+  if (found == rules.end() && more != family_rules().end()) return more->second;
   if (found == rules.end()) throw ValueError(concat("no rule says how exact ", op, " must be"));
   return found->second;
 }

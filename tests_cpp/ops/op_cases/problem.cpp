@@ -1,6 +1,7 @@
 #include "ops/op_cases/problem.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -63,7 +64,15 @@ float random_float(const Problem& p, std::string_view field, float row_shift, Ra
     if (inputs == "masked" && random.uniform() < 0.3) return -kInfinity;
     return inputs == "ties" ? std::round(x) : 3 * x;
   }
+  if (inputs == "huge" && (field == "x" || field == "gate")) {
+    return std::array{x, 3 * x, 30 * x, 1e4f * x, 1e30f * x}[random.word() % 5];
+  }
+  if (inputs == "zeros" && field == "x") return 0;
   if (field == "x" && op.starts_with("gelu")) return 3 * x;
+  if (field == "gate" || (field == "x" && op.find("silu") == 0) ||
+      (field == "x" && op.find("sigmoid") == 0)) {
+    return 3 * x;
+  }
   if (field == "pre") return 2 * x;
   if ((field == "x" || field == "sum") && op.find("layernorm") != op.npos) {
     return 2 * x + row_shift * (inputs == "far mean" ? 100.0f : 1.0f);
@@ -160,6 +169,10 @@ Problem::Problem(const OpInfo& op, const Case& which)
   }
   if (op.name == "residual_layernorm_backward_data" && has("mean")) {
     derive(*this, "layernorm_forward", {"mean", "rstd"}, "sum", "x");
+  }
+  if (op.name == "rmsnorm_backward_data" && has("rstd")) derive(*this, "rmsnorm_forward", {"rstd"});
+  if (op.name == "residual_rmsnorm_backward_data" && has("rstd")) {
+    derive(*this, "rmsnorm_forward", {"rstd"}, "sum", "x");
   }
 }
 

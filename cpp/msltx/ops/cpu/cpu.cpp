@@ -5,6 +5,7 @@
 namespace msltx::ops {
 
 CpuBackend::CpuBackend() : Backend("cpu", "oneDNN matrix products, Highway SIMD") {
+  add_activation();
   add_attention();
   add_attention_fused();
   add_cache();
@@ -15,6 +16,8 @@ CpuBackend::CpuBackend() : Backend("cpu", "oneDNN matrix products, Highway SIMD"
   add_loss();
   add_norm();
   add_optimizer();
+  add_rmsnorm();
+  add_rope();
   add_sampling();
 }
 

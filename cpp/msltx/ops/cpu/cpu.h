@@ -17,6 +17,7 @@ class CpuBackend final : public Backend {
 
  private:
   // One per family, each in the file of its kernels.
+  void add_activation();
   void add_attention();
   void add_attention_fused();
   void add_cache();
@@ -27,6 +28,8 @@ class CpuBackend final : public Backend {
   void add_loss();
   void add_norm();
   void add_optimizer();
+  void add_rmsnorm();
+  void add_rope();
   void add_sampling();
 };
 

@@ -1,4 +1,4 @@
-// exp and GELU on vectors of float32. Compiled once per instruction set.
+// exp, GELU, sigmoid, SiLU and ReLU on vectors of float32. Compiled once per instruction set.
 //
 // exp: x = k ln 2 + r with |r| <= ln 2 / 2 (ln 2 in two parts: Cody and Waite 1980), exp(r) = 1 + r
 // + r^2 P(r). P is our own minimax fit (linear programming over 2,001 Chebyshev points): relative
@@ -124,6 +124,59 @@ HWY_INLINE VF gelu_erf_derivative(VF x) {
   const NormalDistribution normal = normal_distribution(x);
   // Beyond |x| = 30 the bell is 0; the bound keeps 0 * inf out.
   return hn::MulAdd(hn::Mul(bounded(x, 30.0f), normal.bell), set(0.39894228f), normal.cumulative);
+}
+
+HWY_INLINE VF sigmoid(VF x) { return hn::Div(set(1.0f), hn::Add(set(1.0f), exp(hn::Neg(x)))); }
+
+HWY_INLINE VF silu(VF x) { return hn::Div(x, hn::Add(set(1.0f), exp(hn::Neg(x)))); }
+
+struct SigmoidPair {
+  VF s, rest;  // sigmoid(x) and sigmoid(-x), which is 1 - s
+};
+
+// Neither loses digits where it is small: with e = exp(-|x|) they are 1 / (1 + e) and e / (1 + e).
+HWY_INLINE SigmoidPair sigmoid_pair(VF x) {
+  const VF e = exp_not_positive(hn::Neg(hn::Abs(x)));
+  const VF large = hn::Div(set(1.0f), hn::Add(set(1.0f), e)), small = hn::Mul(e, large);
+  const MF negative = hn::Lt(x, hn::Zero(F()));
+  return {hn::IfThenElse(negative, small, large), hn::IfThenElse(negative, large, small)};
+}
+
+HWY_INLINE VF sigmoid_slope(VF x) {
+  const SigmoidPair pair = sigmoid_pair(x);
+  return hn::Mul(pair.s, pair.rest);
+}
+
+HWY_INLINE VF relu(VF x) { return hn::IfThenZeroElse(hn::Le(x, hn::Zero(F())), x); }
+
+// d where x is above 0 or NaN, else 0.
+HWY_INLINE VF where_relu_passes(VF d, VF x) {
+  return hn::IfThenZeroElse(hn::Le(x, hn::Zero(F())), d);
+}
+
+// An activation and its derivative for one exponential and one division.
+struct AndSlope {
+  VF value, slope;
+};
+
+HWY_INLINE AndSlope silu_and_slope(VF x) {
+  const SigmoidPair pair = sigmoid_pair(x);
+  return {hn::Mul(x, pair.s), hn::Mul(pair.s, hn::MulAdd(x, pair.rest, set(1.0f)))};
+}
+
+HWY_INLINE AndSlope gelu_tanh_and_slope(VF any_x) {
+  const VF x = bounded(any_x, 9.5f);
+  const VF e = exp_in_range(gelu_tanh_exponent(x));
+  const VF gate = hn::Div(set(1.0f), hn::Add(set(1.0f), e));
+  const VF slope = hn::MulAdd(hn::Mul(x, x), set(2.1406445e-1f), set(1.5957691f));
+  return {hn::Mul(hn::Max(any_x, x), gate),
+          hn::MulAdd(hn::Mul(hn::Mul(gate, e), gate), hn::Mul(x, slope), gate)};
+}
+
+HWY_INLINE AndSlope gelu_erf_and_slope(VF x) {
+  const NormalDistribution normal = normal_distribution(x);
+  const VF bell = hn::Mul(bounded(x, 30.0f), normal.bell);
+  return {hn::Mul(x, normal.cumulative), hn::MulAdd(bell, set(0.39894228f), normal.cumulative)};
 }
 
 }  // namespace msltx::ops::cpu::HWY_NAMESPACE

@@ -4,12 +4,10 @@
 // loaded and stored once for all of them.
 // One Zen 4 core (AVX-512), 256 x 384 floats in cache: forward 56, with addition 64, backward 62
 // and 73 GB/s, 9 to 15 times the reference. One row at a time: 35, 54, 49, 62 GB/s.
-//
-// Sums for gamma and beta are kept per block of 64 rows (restarting at every partial) and added up
-// in block order, so that blocks can be tasks.
 #include <cmath>
 
 #include "msltx/ops/cpu/cpu.h"
+#include "msltx/ops/cpu/norm_sums.h"
 #include "msltx/ops/cpu/rows.h"
 #include "msltx/ops/cpu/tasks.h"
 
@@ -166,30 +164,8 @@ void layernorm_forward(Stream& stream, const LayernormForward& op) {
                                       .eps = op.eps});
 }
 
-// How the rows fall into partial sums, and those into blocks.
-struct Blocks {
-  static constexpr int64_t kRows = 64;
-  int64_t N, C, partial_rows, partials, per_partial;
-
-  Blocks(int64_t n, int64_t c, int64_t rows) : N(n), C(c) {
-    partial_rows = rows > 0 ? rows : std::max<int64_t>(N, 1);
-    partials = std::max<int64_t>(1, ceil_div(N, partial_rows));
-    per_partial = ceil_div(std::min(partial_rows, std::max<int64_t>(N, 1)), kRows);
-  }
-  int64_t count() const { return partials * per_partial; }
-  int64_t first(int64_t block) const {
-    return std::min(N, block / per_partial * partial_rows + block % per_partial * kRows);
-  }
-  int64_t end(int64_t block) const {
-    const int64_t partial_end = std::min(N, (block / per_partial + 1) * partial_rows);
-    return std::min(partial_end, first(block) + kRows);
-  }
-  // Floats of scratch: a row of sums for gamma and one for beta per block.
-  int64_t scratch() const { return 2 * count() * C; }
-};
-
 void backward_data(Stream& stream, const ResidualLayernormBackwardData& op) {
-  const Blocks blocks(op.sum.dim(0), op.sum.dim(1), op.partial_rows);
+  const NormBlocks blocks(op.sum.dim(0), op.sum.dim(1), op.partial_rows);
   const int64_t C = blocks.C;
   auto* gamma_sums = reinterpret_cast<float*>(stream.shared_scratch());
   float* beta_sums = gamma_sums + blocks.count() * C;
@@ -210,8 +186,8 @@ void backward_data(Stream& stream, const ResidualLayernormBackwardData& op) {
 }
 
 ScratchNeed residual_layernorm_backward_data_scratch(const ResidualLayernormBackwardData& op) {
-  const Blocks blocks(op.sum.dim(0), op.sum.dim(1), op.partial_rows);
-  return {.shared = blocks.scratch() * int64_t{sizeof(float)}};
+  const NormBlocks blocks(op.sum.dim(0), op.sum.dim(1), op.partial_rows);
+  return {.shared = blocks.scratch(2)};
 }
 
 void residual_layernorm_backward_data(Stream& stream, const ResidualLayernormBackwardData& op) {
@@ -219,8 +195,8 @@ void residual_layernorm_backward_data(Stream& stream, const ResidualLayernormBac
 }
 
 ScratchNeed layernorm_backward_data_scratch(const LayernormBackwardData& op) {
-  const Blocks blocks(op.x.dim(0), op.x.dim(1), op.partial_rows);
-  return {.shared = blocks.scratch() * int64_t{sizeof(float)}};
+  const NormBlocks blocks(op.x.dim(0), op.x.dim(1), op.partial_rows);
+  return {.shared = blocks.scratch(2)};
 }
 
 void layernorm_backward_data(Stream& stream, const LayernormBackwardData& op) {
@@ -234,17 +210,6 @@ void layernorm_backward_data(Stream& stream, const LayernormBackwardData& op) {
                          .rstd = op.rstd,
                          .eps = op.eps,
                          .partial_rows = op.partial_rows});
-}
-
-void add_partials(const Tensor& sum, const Tensor& partials, bool accumulate) {
-  if (!sum.defined()) return;
-  const Matrix rows = matrix(partials);
-  float* out = sum.data();
-  const int64_t C = sum.size();
-  for (int64_t c = 0; c < C && !accumulate; ++c) out[c] = 0;
-  for (int64_t p = 0; p < partials.dim(0); ++p) {
-    for (int64_t c = 0; c < C; ++c) out[c] += rows.row(p)[c];
-  }
 }
 
 void layernorm_backward_weights(Stream&, const LayernormBackwardWeights& op) {

@@ -48,6 +48,10 @@ void bias_activation_rows(float* out, float* pre, const float* bias, int64_t row
       return bias_rows(out, pre, bias, rows, cols, out_stride, pre_stride, gelu_tanh);
     case Activation::gelu:
       return bias_rows(out, pre, bias, rows, cols, out_stride, pre_stride, gelu_erf);
+    case Activation::relu:
+      return bias_rows(out, pre, bias, rows, cols, out_stride, pre_stride, relu);
+    case Activation::silu:
+      return bias_rows(out, pre, bias, rows, cols, out_stride, pre_stride, silu);
   }
 }
 
@@ -67,6 +71,12 @@ void activation_backward_rows(float* d_pre, const float* d_out, const float* pre
         break;
       case Activation::gelu:
         map(cols, to, [](VF v, VF p) { return hn::Mul(v, gelu_erf_derivative(p)); }, d, x);
+        break;
+      case Activation::relu:
+        map(cols, to, where_relu_passes, d, x);
+        break;
+      case Activation::silu:
+        map(cols, to, [](VF v, VF p) { return hn::Mul(v, silu_and_slope(p).slope); }, d, x);
         break;
     }
   }

@@ -7,23 +7,13 @@
 // weights accumulates where asked.
 #include <algorithm>
 
-#include "msltx/ops/reference/gelu.h"
+#include "msltx/ops/reference/activations.h"
 #include "msltx/ops/reference/loops.h"
 #include "msltx/ops/reference/reference.h"
 #include "msltx/ops/stream.h"
 
 namespace msltx::ops {
 namespace {
-
-double activate(Activation activation, double x) {
-  if (activation == Activation::gelu_tanh) return gelu_tanh(x);
-  return activation == Activation::gelu ? gelu_erf(x) : x;
-}
-
-double derivative(Activation activation, double x) {
-  if (activation == Activation::gelu_tanh) return gelu_tanh_derivative(x);
-  return activation == Activation::gelu ? gelu_erf_derivative(x) : 1;
-}
 
 void linear_forward(Stream& stream, const LinearForward& op) {
   const int64_t N = op.x.dim(0), C = op.x.dim(1), O = op.weight.dim(0);

@@ -66,4 +66,14 @@ inline double log_sum_exp(const float* x, int64_t n) {
   return double{max} + std::log(sum_of_exponentials(x, max, n));
 }
 
+// Partial sums (P, C) in their order, of which there may be none.
+inline void add_partials(const Tensor& sum, const Tensor& partials, bool accumulate) {
+  if (!sum.defined()) return;
+  for (int64_t c = 0; c < sum.size(); ++c) {
+    float total = accumulate ? sum.data()[c] : 0.0f;
+    for (int64_t p = 0; p < partials.dim(0); ++p) total += row(partials, p)[c];
+    sum.data()[c] = total;
+  }
+}
+
 }  // namespace msltx::ops

@@ -108,16 +108,6 @@ void residual_layernorm_backward_data(Stream& stream, const ResidualLayernormBac
                 op.gamma, op.mean, op.rstd, op.eps, op.partial_rows);
 }
 
-void add_partials(const Tensor& sum, const Tensor& partials, bool accumulate) {
-  if (!sum.defined()) return;
-  for (int64_t c = 0; c < sum.size(); ++c) {
-    float total = accumulate ? sum.data()[c] : 0.0f;
-    for (int64_t p = 0; p < partials.dim(0); ++p)
-      total += partials.data()[p * partials.stride(0) + c];
-    sum.data()[c] = total;
-  }
-}
-
 void layernorm_backward_weights(Stream&, const LayernormBackwardWeights& op) {
   add_partials(op.d_gamma, op.d_gamma_partials, op.accumulate);
   add_partials(op.d_beta, op.d_beta_partials, op.accumulate);

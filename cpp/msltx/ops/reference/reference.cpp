@@ -5,13 +5,16 @@ namespace msltx::ops {
 ReferenceBackend::ReferenceBackend() : Backend("reference", "plain C++ loops") {
   add_embedding();
   add_norm();
+  add_rmsnorm();
   add_linear();
   add_elementwise();
+  add_activation();
   add_attention();
   add_attention_fused();
   add_cache();
   add_loss();
   add_optimizer();
+  add_rope();
   add_sampling();
 }
 

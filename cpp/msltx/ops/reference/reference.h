@@ -16,13 +16,16 @@ class ReferenceBackend final : public Backend {
   // One per family, each in the file of its kernels.
   void add_embedding();
   void add_norm();
+  void add_rmsnorm();
   void add_linear();
   void add_elementwise();
+  void add_activation();
   void add_attention();
   void add_attention_fused();
   void add_cache();
   void add_loss();
   void add_optimizer();
+  void add_rope();
   void add_sampling();
 };
 
