@@ -12,6 +12,14 @@ if(NOT nlohmann_json_FOUND)
   FetchContent_MakeAvailable(nlohmann_json)
 endif()
 
+# Text: utf8proc for normalization forms, PCRE2 for split patterns that have no splitter of their own.
+foreach(library Utf8proc PCRE2)
+  find_package(${library} QUIET)
+  if(NOT ${library}_FOUND)
+    message(FATAL_ERROR "${library} was not found through pkg-config: run script/setup")
+  endif()
+endforeach()
+
 # The cpu backend needs both oneDNN (matrix products) and Highway (SIMD). Without them the build has
 # the reference backend only.
 set(MSLTX_HAS_CPU_BACKEND OFF)

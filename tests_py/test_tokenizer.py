@@ -325,14 +325,20 @@ def test_broken_bytes_decode_as_in_hugging_face(tmp_path: Path) -> None:
         assert tok.decode(ids) == theirs.decode(ids, skip_special_tokens=False)
 
 
-def test_gpt2_gives_the_same_ids(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "size", "roles"),
+    [("gpt2", 50257, (50256, 50256, None)), ("llama3", 128256, (128000, 128001, None))],
+)
+def test_known_tokenizers_give_the_same_ids(
+    name: str, size: int, roles: tuple[int, int, None], tmp_path: Path
+) -> None:
     hf = hugging_face()
-    path = shared("tokenizers/gpt2.json")[0]
+    path = shared(f"tokenizers/{name}.json")[0]
     theirs = hf.Tokenizer.from_file(str(path))
     tok = Tokenizer.load(path)
-    assert tok.vocab_size == 50257
-    assert (tok.bos_id, tok.eos_id, tok.pad_id) == (50256, 50256, None)
-    texts = [ODD_TEXT + "<|endoftext|>" + ODD_TEXT]
+    assert tok.vocab_size == size
+    assert (tok.bos_id, tok.eos_id, tok.pad_id) == roles
+    texts = [ODD_TEXT + "<|endoftext|>" + ODD_TEXT + "<|eot_id|>WE'LL we'\u017f 12345\n\n  "]
     for file in shared("tokenizers/*_input.txt", "corpora/*.txt"):
         texts.append(file.read_bytes().decode())
     for text in texts:
@@ -374,7 +380,6 @@ def test_lowercase_of_every_code_point_equals_hugging_face() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("llama3.json", "pre_tokenizer Sequence|ignore_merges true"),
         ("llama2.json", "byte_fallback"),
         ("bert_base_cased.json", "model without a type"),
     ],

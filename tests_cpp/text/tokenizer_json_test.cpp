@@ -116,6 +116,14 @@ TEST(TokenizerJson, UnknownPartsAreNamed) {
             "t.json has pre_tokenizer Metaspace, which is not supported");
   EXPECT_EQ(complaint([](json& t) { t["pre_tokenizer"]["use_regex"] = false; }),
             "t.json has pre_tokenizer ByteLevel with use_regex false, which is not supported");
+  EXPECT_EQ(
+      complaint([](json& t) {
+        t["pre_tokenizer"] = {
+            {"type", "Sequence"},
+            {"pretokenizers",
+             {{{"type", "Split"}, {"pattern", {{"Regex", "x"}}}}, {{"type", "ByteLevel"}}}}};
+      }),
+      "t.json has pre_tokenizer Split with the pattern {\"Regex\":\"x\"}, which is not supported");
   EXPECT_EQ(complaint([](json& t) { t["decoder"] = {{"type", "WordPiece"}}; }),
             "t.json has decoder WordPiece, which is not supported");
   EXPECT_EQ(complaint([](json& t) { t["post_processor"] = {{"type", "BertProcessing"}}; }),
@@ -130,6 +138,28 @@ TEST(TokenizerJson, UnknownPartsAreNamed) {
             "t.json has added token <|endoftext|> with lstrip, which is not supported");
   EXPECT_EQ(complaint([](json& t) { t["version"] = "2.0"; }),
             "t.json has version \"2.0\"; 1.0 is read");
+}
+
+TEST(TokenizerJson, SplitPatternsAndIgnoredMerges) {
+  json root = small_tokenizer();
+  root["model"]["ignore_merges"] = true;
+  root["model"]["merges"] = json::array();
+  for (const char* name : {"cl100k", "o200k", "llama3", "qwen2"}) {
+    const SplitPattern pattern = *split_pattern_from_name(name);
+    root["pre_tokenizer"] = {
+        {"type", "Sequence"},
+        {"pretokenizers",
+         {{{"type", "Split"},
+           {"pattern", {{"Regex", regex_of(pattern)}}},
+           {"behavior", "Isolated"},
+           {"invert", false}},
+          {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
+    const Tokenizer tokenizer = Tokenizer::from_json(root.dump());
+    EXPECT_EQ(tokenizer.spec().split, pattern);
+    // "ab" is a whole piece here, and no merge makes it.
+    EXPECT_EQ(tokenizer.encode("ab,abc"), (Ids{256, ',', 'a', 'b', 'c'}));
+    EXPECT_TRUE(Tokenizer::from_json(tokenizer.to_json()).to_json() == tokenizer.to_json());
+  }
 }
 
 TEST(TokenizerJson, NumbersAndNamesAreChecked) {

@@ -26,11 +26,14 @@ void MergeTable::set(int32_t left, int32_t right, Result result) {
 }
 
 BpeModel::BpeModel(std::span<const std::string> tokens,
-                   std::span<const std::pair<int32_t, int32_t>> merges)
+                   std::span<const std::pair<int32_t, int32_t>> merges,
+                   std::span<const uint32_t> ranks)
     : merges_(merges.size()) {
   std::unordered_map<std::string_view, int32_t> ids;
   ids.reserve(tokens.size());
-  for (size_t i = 0; i < tokens.size(); ++i) ids.emplace(tokens[i], static_cast<int32_t>(i));
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (!tokens[i].empty()) ids.emplace(tokens[i], static_cast<int32_t>(i));
+  }
 
   for (size_t b = 0; b < byte_ids_.size(); ++b) {
     std::string token;
@@ -42,19 +45,25 @@ BpeModel::BpeModel(std::span<const std::string> tokens,
     byte_ids_[b] = found->second;
   }
 
+  if (!ranks.empty() && ranks.size() != merges.size()) {
+    throw ValueError(concat("there are ", ranks.size(), " ranks for ", merges.size(), " merges"));
+  }
   const auto known = [&](int32_t id) { return id >= 0 && static_cast<size_t>(id) < tokens.size(); };
+  std::string made;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const auto [left, right] = merges[rank];
     if (!known(left) || !known(right)) {
       throw ValueError(concat("merge ", rank, " joins ids ", left, " and ", right, "; there are ",
                               tokens.size(), " tokens"));
     }
-    const std::string made = tokens[static_cast<size_t>(left)] + tokens[static_cast<size_t>(right)];
+    made = tokens[static_cast<size_t>(left)];
+    made += tokens[static_cast<size_t>(right)];
     const auto found = ids.find(made);
     if (found == ids.end()) {
       throw ValueError(concat("merge ", rank, " makes ", made, ", which is not in the vocabulary"));
     }
-    merges_.set(left, right, {static_cast<uint32_t>(rank), found->second});
+    merges_.set(left, right,
+                {ranks.empty() ? static_cast<uint32_t>(rank) : ranks[rank], found->second});
   }
 }
 

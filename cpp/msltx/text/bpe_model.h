@@ -66,8 +66,10 @@ class BpeModel {
   BpeModel() = default;
   // tokens: by id, written in byte_alphabet; merges: pairs of ids by rank. Throws ValueError when a
   // byte has no token, a merge names an id outside the vocabulary, or its product is not a token.
-  BpeModel(std::span<const std::string> tokens,
-           std::span<const std::pair<int32_t, int32_t>> merges);
+  // `ranks`, where there are any, give each merge its rank: of pairs of one rank the leftmost is
+  // merged first.
+  BpeModel(std::span<const std::string> tokens, std::span<const std::pair<int32_t, int32_t>> merges,
+           std::span<const uint32_t> ranks = {});
 
   // Appends the ids of one pre-token, at most 2^32 - 1 bytes. Time n log n for any bytes.
   void encode_piece(std::string_view piece, Scratch& scratch, std::vector<int32_t>& out) const;

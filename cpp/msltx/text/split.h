@@ -31,36 +31,8 @@ struct AsciiClasses {
 };
 inline constexpr AsciiClasses kAsciiClasses;
 
-// GPT-2's pattern:
-//   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-struct Gpt2Split {
-  // The end of the pre-token that begins at p < end. The text must be valid UTF-8.
-  static const char* next(const char* p, const char* end) {
-    const char* q = p;
-    if (*p == '\'') {
-      if (const int length = contraction(p, end)) return p + length;
-    }
-    CharClass kind = take(q);
-    if (kind == CharClass::space) {
-      if (*p != ' ' || q == end) return whitespace(p, q, end);
-      const char* after = q;
-      kind = take(after);
-      if (kind == CharClass::space) return whitespace(p, q, end);
-      q = after;
-    }
-    return run(q, end, kind);
-  }
-
-  // True when a pre-token is sure to begin at `at`, begin < at, whatever stands around: a space
-  // after something that is none.
-  static bool is_boundary(const char* begin, const char* at) {
-    if (*at != ' ') return false;
-    const char* before = at - 1;
-    while (before > begin && (static_cast<unsigned char>(*before) & 0xC0) == 0x80) --before;
-    return take(before) != CharClass::space;
-  }
-
- private:
+// What the patterns share.
+struct SplitTools {
   // The class of the character at p, which moves past it.
   static CharClass take(const char*& p) {
     const int8_t kind = kAsciiClasses.of[static_cast<unsigned char>(*p)];
@@ -87,6 +59,37 @@ struct Gpt2Split {
     return q;
   }
 
+  // True when a pre-token is sure to begin at `at`, begin < at, whatever stands around: a space
+  // after something that is none. True of every pattern here.
+  static bool is_boundary(const char* begin, const char* at) {
+    if (*at != ' ') return false;
+    const char* before = at - 1;
+    while (before > begin && (static_cast<unsigned char>(*before) & 0xC0) == 0x80) --before;
+    return take(before) != CharClass::space;
+  }
+};
+
+// GPT-2's pattern:
+//   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+struct Gpt2Split : SplitTools {
+  // The end of the pre-token that begins at p < end. The text must be valid UTF-8.
+  static const char* next(const char* p, const char* end) {
+    const char* q = p;
+    if (*p == '\'') {
+      if (const int length = contraction(p, end)) return p + length;
+    }
+    CharClass kind = take(q);
+    if (kind == CharClass::space) {
+      if (*p != ' ' || q == end) return whitespace(p, q, end);
+      const char* after = q;
+      kind = take(after);
+      if (kind == CharClass::space) return whitespace(p, q, end);
+      q = after;
+    }
+    return run(q, end, kind);
+  }
+
+ private:
   // White space from p on, q past its first character: all of it at the end of the text, else all
   // but the last character, which goes with (or stands before) what follows; one alone is a piece.
   static const char* whitespace(const char* p, const char* q, const char* end) {

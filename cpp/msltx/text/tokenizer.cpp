@@ -74,7 +74,7 @@ Tokenizer::Tokenizer(TokenizerSpec spec) {
   const auto size = static_cast<int64_t>(tokens.size());
   state->ids.reserve(tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) {
-    if (!state->ids.try_emplace(tokens[i], static_cast<int32_t>(i)).second) {
+    if (!tokens[i].empty() && !state->ids.try_emplace(tokens[i], static_cast<int32_t>(i)).second) {
       throw ValueError(concat("token ", tokens[i], " has two ids in the vocabulary"));
     }
     state->bytes.push_back(from_byte_alphabet(tokens[i]).value_or(tokens[i]));
@@ -111,7 +111,15 @@ Tokenizer::Tokenizer(TokenizerSpec spec) {
   }
   state->raw_matcher = TokenMatcher(std::move(raw));
   state->normalized_matcher = TokenMatcher(std::move(normalized));
-  state->model = BpeModel(tokens, state->spec.merges);
+  state->model = BpeModel(tokens, state->spec.merges, state->spec.ranks);
+  if (state->spec.ignore_merges) {
+    std::vector<bool> added(tokens.size());
+    for (const AddedToken& token : state->spec.added) added[static_cast<size_t>(token.id)] = true;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if (tokens[i].empty() || added[i]) continue;
+      state->whole_pieces.emplace(state->bytes[i], static_cast<int32_t>(i));
+    }
+  }
   state->roles = find_roles(state->spec.added);
   state_ = std::move(state);
 }

@@ -1,4 +1,4 @@
-// Tokenizer: text to token ids and back. Byte-level BPE with the GPT-2 split, in the layout of the
+// Tokenizer: text to token ids and back. Byte-level BPE with a split pattern, in the layout of the
 // Hugging Face tokenizer.json. A tokenizer never changes once made and is safe for concurrent use.
 #pragma once
 
@@ -17,6 +17,7 @@
 #include "msltx/text/added_tokens.h"
 #include "msltx/text/piece_table.h"
 #include "msltx/text/progress.h"
+#include "msltx/text/split_pattern.h"
 #include "msltx/text/utf8.h"
 
 namespace msltx::text {
@@ -28,11 +29,16 @@ struct TokenRoles {
 
 // Everything a tokenizer is made of. tokenizer_json.h reads and writes it; Tokenizer checks it.
 struct TokenizerSpec {
-  std::vector<std::string> tokens;  // by id; of the model in byte_alphabet, added ones as they are
+  // By id; of the model in byte_alphabet, added ones as they are, empty where an id has none.
+  std::vector<std::string> tokens;
   std::vector<std::pair<int32_t, int32_t>> merges;  // by rank
+  // By merge, where several have one rank (tiktoken); empty: 0, 1, 2 ...
+  std::vector<uint32_t> ranks;
   std::vector<AddedToken> added;
   bool lowercase = false;         // normalizer
   bool add_prefix_space = false;  // a space before text that does not begin with one
+  SplitPattern split = SplitPattern::gpt2;
+  bool ignore_merges = false;  // a piece that is a token is that token, whatever the merges make
   // What add_special_tokens puts before and after the ids of a text.
   std::vector<int32_t> prefix, suffix;
   std::string unk_token;       // for the file only: every byte has a token

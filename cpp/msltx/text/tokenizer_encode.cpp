@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "msltx/base/error.h"
-#include "msltx/text/split.h"
+#include "msltx/text/split_pattern.h"
 #include "msltx/text/tokenizer.h"
 #include "msltx/text/tokenizer_state.h"
 #include "msltx/text/unicode.h"
@@ -48,7 +48,7 @@ struct Part {
 void cut_into_parts(std::string_view text, std::vector<Part>& parts) {
   while (text.size() > kTaskBytes) {
     size_t at = kTaskBytes;
-    while (at < text.size() && !Gpt2Split::is_boundary(text.data(), text.data() + at)) ++at;
+    while (at < text.size() && !SplitTools::is_boundary(text.data(), text.data() + at)) ++at;
     parts.push_back({text.substr(0, at)});
     text.remove_prefix(at);
   }
@@ -101,7 +101,23 @@ void Tokenizer::State::encode_normalized(std::string_view text, Workspace& works
       [&](int32_t id) { out.push_back(id); });
 }
 
+void Tokenizer::State::encode_pieces(std::string_view text, Workspace& workspace,
+                                     std::vector<int32_t>& out) const {
+  with_split(spec.split, [&]<class Split>(Split) { encode_pieces<Split>(text, workspace, out); });
+}
+
+void Tokenizer::State::encode_piece(std::string_view piece, Workspace& workspace,
+                                    std::vector<int32_t>& out) const {
+  if (spec.ignore_merges) {
+    if (const auto found = whole_pieces.find(piece); found != whole_pieces.end()) {
+      return out.push_back(found->second);
+    }
+  }
+  model.encode_piece(piece, workspace.scratch, out);
+}
+
 // A few pieces at a time: cut, then looked up, so that the cache's memory is on its way meanwhile.
+template <class Split>
 void Tokenizer::State::encode_pieces(std::string_view text, Workspace& workspace,
                                      std::vector<int32_t>& out) const {
   constexpr size_t kPieces = 32;
@@ -115,7 +131,7 @@ void Tokenizer::State::encode_pieces(std::string_view text, Workspace& workspace
   while (p < end) {
     size_t count = 0;
     for (; count < kPieces && p < end; ++count) {
-      const char* const q = Gpt2Split::next(p, end);
+      const char* const q = Split::next(p, end);
       pieces[count] = {p, static_cast<size_t>(q - p)};
       if (PieceKey::fits(pieces[count])) {
         keys[count] = PieceKey::of(pieces[count], static_cast<size_t>(end - p));
@@ -143,7 +159,7 @@ void Tokenizer::State::encode_pieces(std::string_view text, Workspace& workspace
       }
       flush();
       const size_t before = out.size();
-      model.encode_piece(pieces[i], workspace.scratch, out);
+      encode_piece(pieces[i], workspace, out);
       if (fits) cache.put(keys[i], std::span(out).subspan(before));
     }
     flush();

@@ -123,9 +123,8 @@ class Reader {
       const std::string value = text_of(model, option, "");
       if (!value.empty()) unknown(concat("model option ", option), value);
     }
-    for (const char* option : {"byte_fallback", "ignore_merges"}) {
-      if (flag_of(model, option, false)) unknown(concat("model option ", option), "true");
-    }
+    if (flag_of(model, "byte_fallback", false)) unknown("model option byte_fallback", "true");
+    spec_.ignore_merges = flag_of(model, "ignore_merges", false);
     spec_.unk_token = text_of(model, "unk_token", "");
     read_vocabulary(member(model, "vocab"));
     read_merges(member(model, "merges"));
@@ -228,11 +227,35 @@ class Reader {
     const json& pre_tokenizer = member(root_, "pre_tokenizer");
     if (pre_tokenizer.is_null()) unknown("pre_tokenizer", "null");
     const std::string type = type_of(pre_tokenizer, "pre_tokenizer");
+    if (type == "Sequence") return read_split_and_bytes(member(pre_tokenizer, "pretokenizers"));
     if (type != "ByteLevel") unknown("pre_tokenizer", type);
     if (!flag_of(pre_tokenizer, "use_regex", true)) {
       unknown("pre_tokenizer ByteLevel with", "use_regex false");
     }
     spec_.add_prefix_space = flag_of(pre_tokenizer, "add_prefix_space", true);
+  }
+
+  // Split by a known expression, then ByteLevel without one of its own.
+  void read_split_and_bytes(const json& parts) {
+    if (!parts.is_array() || parts.size() != 2) unknown("pre_tokenizer Sequence", parts.dump());
+    const json& split = parts[0];
+    const json& bytes = parts[1];
+    if (type_of(split, "pre_tokenizer") != "Split") unknown("pre_tokenizer", split.dump());
+    if (type_of(bytes, "pre_tokenizer") != "ByteLevel") unknown("pre_tokenizer", bytes.dump());
+    const json& pattern = member(split, "pattern");
+    const std::string regex = pattern.is_object() ? text_of(pattern, "Regex", "") : "";
+    const auto known = split_pattern_from_regex(regex);
+    if (!known) unknown("pre_tokenizer Split with the pattern", pattern.dump());
+    if (text_of(split, "behavior", "") != "Isolated" || flag_of(split, "invert", false)) {
+      unknown("pre_tokenizer", split.dump());
+    }
+    if (flag_of(bytes, "use_regex", true)) {
+      unknown("pre_tokenizer ByteLevel after Split with", "use_regex true");
+    }
+    if (flag_of(bytes, "add_prefix_space", true)) {
+      unknown("pre_tokenizer ByteLevel after Split with", "add_prefix_space true");
+    }
+    spec_.split = *known;
   }
 
   void read_decoder() {
@@ -293,6 +316,20 @@ class Reader {
   TokenizerSpec spec_;
   std::unordered_map<std::string, int32_t> ids_;
 };
+
+// Split by the pattern's expression, then ByteLevel without one of its own.
+ordered_json split_and_bytes(const TokenizerSpec& spec) {
+  return {{"type", "Sequence"},
+          {"pretokenizers",
+           {{{"type", "Split"},
+             {"pattern", {{"Regex", regex_of(spec.split)}}},
+             {"behavior", "Isolated"},
+             {"invert", false}},
+            {{"type", "ByteLevel"},
+             {"add_prefix_space", false},
+             {"trim_offsets", true},
+             {"use_regex", false}}}}};
+}
 
 // A JSON string with what JSON wants escaped.
 std::string quoted(const std::string& text) { return json(text).dump(); }
@@ -363,7 +400,7 @@ std::string write_tokenizer_json(const TokenizerSpec& spec) {
   part(1, "padding", nullptr);
   part(1, "added_tokens", added);
   part(1, "normalizer", normalizer);
-  part(1, "pre_tokenizer", byte_level);
+  part(1, "pre_tokenizer", spec.split == SplitPattern::gpt2 ? byte_level : split_and_bytes(spec));
   part(1, "post_processor", post_processor);
   part(1, "decoder", byte_level);
   out += "  \"model\": {\n";
@@ -374,7 +411,7 @@ std::string write_tokenizer_json(const TokenizerSpec& spec) {
   part(2, "end_of_word_suffix", nullptr);
   part(2, "fuse_unk", false);
   part(2, "byte_fallback", false);
-  part(2, "ignore_merges", false);
+  part(2, "ignore_merges", spec.ignore_merges);
   out += "    \"vocab\": " + write_vocabulary(spec.tokens) + ",\n";
   out += "    \"merges\": " + write_merges(spec) + "\n  }\n}\n";
   return out;

@@ -28,6 +28,7 @@ struct Tokenizer::State {
   std::vector<std::string> bytes;                     // by id: what decode gives
   std::vector<bool> special;                          // by id
   BpeModel model;
+  std::unordered_map<std::string_view, int32_t> whole_pieces;  // with ignore_merges
   TokenMatcher raw_matcher, normalized_matcher;
   TokenRoles roles;
 
@@ -44,6 +45,9 @@ struct Tokenizer::State {
   void encode_normalized(std::string_view text, Workspace& workspace,
                          std::vector<int32_t>& out) const;
   void encode_pieces(std::string_view text, Workspace& workspace, std::vector<int32_t>& out) const;
+  template <class Split>
+  void encode_pieces(std::string_view text, Workspace& workspace, std::vector<int32_t>& out) const;
+  void encode_piece(std::string_view piece, Workspace& workspace, std::vector<int32_t>& out) const;
 };
 
 // A workspace for the time of a call.

@@ -1,6 +1,8 @@
 #include "msltx/text/unicode.h"
 
 #include <algorithm>
+#include <array>
+#include <vector>
 
 #include "msltx/text/utf8.h"
 
@@ -11,7 +13,33 @@ namespace {
 constexpr char32_t kDottedCapitalI = 0x130;
 constexpr std::string_view kDottedSmallI = "i\xcc\x87";
 
+// The runs unrolled: a block number per 256 code points, then a category per code point.
+struct Categories {
+  static constexpr char32_t kCodePoints = 0x110000;
+  std::array<uint16_t, kCodePoints / 256> block_of{};
+  std::vector<std::array<GeneralCategory, 256>> blocks;
+
+  Categories() {
+    std::array<GeneralCategory, 256> block{};
+    int run = -1;
+    for (char32_t c = 0; c < kCodePoints; ++c) {
+      if (run + 1 < unicode::kCategoryRunCount && unicode::kCategoryRuns[run + 1] >> 5 == c) ++run;
+      block[c & 255] = static_cast<GeneralCategory>(unicode::kCategoryRuns[run] & 31);
+      if ((c & 255) != 255) continue;
+      const auto same = std::find(blocks.begin(), blocks.end(), block);
+      block_of[c >> 8] = static_cast<uint16_t>(same - blocks.begin());
+      if (same == blocks.end()) blocks.push_back(block);
+    }
+  }
+};
+
 }  // namespace
+
+GeneralCategory category_of(char32_t c) {
+  static const Categories categories;
+  if (c >= Categories::kCodePoints) return GeneralCategory::Cn;
+  return categories.blocks[categories.block_of[c >> 8]][c & 255];
+}
 
 char32_t simple_lowercase(char32_t c) {
   if (c < 0x80) return c >= 'A' && c <= 'Z' ? c + 32 : c;

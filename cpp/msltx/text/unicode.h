@@ -1,5 +1,5 @@
-// Character classes and lowercase of Unicode 16.0. The tables are in unicode_table.cpp, which
-// script/generate_unicode.py writes. No normalization forms here.
+// Character classes, general categories and lowercase of Unicode 16.0. The tables are in
+// unicode_table.cpp, which script/generate_unicode.py writes. No normalization forms here.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,40 @@ namespace msltx::text {
 
 // What split patterns ask of a character: \p{L}, \p{N}, \s, or none of them.
 enum class CharClass : uint8_t { other = 0, letter = 1, number = 2, space = 3 };
+
+// In the order of CATEGORIES in script/generate_unicode.py.
+enum class GeneralCategory : uint8_t {
+  Cn,
+  Cc,
+  Cf,
+  Co,
+  Cs,
+  Ll,
+  Lm,
+  Lo,
+  Lt,
+  Lu,
+  Mc,
+  Me,
+  Mn,
+  Nd,
+  Nl,
+  No,
+  Pc,
+  Pd,
+  Pe,
+  Pf,
+  Pi,
+  Po,
+  Ps,
+  Sc,
+  Sk,
+  Sm,
+  So,
+  Zl,
+  Zp,
+  Zs
+};
 
 namespace unicode {
 
@@ -23,6 +57,9 @@ extern const uint8_t kBlockOf[4352];
 extern const uint8_t kClasses[][64];
 extern const LowercaseRange kLowercase[];
 extern const int kLowercaseCount;
+// By code point: where another category begins, first << 5 | category.
+extern const uint32_t kCategoryRuns[];
+extern const int kCategoryRunCount;
 
 }  // namespace unicode
 
@@ -33,6 +70,8 @@ inline CharClass class_of(char32_t c) {
 }
 
 inline bool is_space(char32_t c) { return class_of(c) == CharClass::space; }
+
+GeneralCategory category_of(char32_t c);
 
 // The lowercase of one character where that is one character: itself, except U+0130.
 char32_t simple_lowercase(char32_t c);

@@ -1,0 +1,11 @@
+# Finds the 8-bit PCRE2 library through pkg-config: target PCRE2::PCRE2.
+find_package(PkgConfig QUIET)
+if(PkgConfig_FOUND)
+  pkg_check_modules(PCRE2 QUIET IMPORTED_TARGET libpcre2-8)
+endif()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(PCRE2 REQUIRED_VARS PCRE2_LINK_LIBRARIES VERSION_VAR PCRE2_VERSION)
+if(PCRE2_FOUND AND NOT TARGET PCRE2::PCRE2)
+  add_library(PCRE2::PCRE2 INTERFACE IMPORTED)
+  target_link_libraries(PCRE2::PCRE2 INTERFACE PkgConfig::PCRE2)
+endif()

@@ -1,0 +1,11 @@
+# Finds utf8proc through pkg-config: target Utf8proc::Utf8proc.
+find_package(PkgConfig QUIET)
+if(PkgConfig_FOUND)
+  pkg_check_modules(Utf8proc QUIET IMPORTED_TARGET libutf8proc)
+endif()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(Utf8proc REQUIRED_VARS Utf8proc_LINK_LIBRARIES VERSION_VAR Utf8proc_VERSION)
+if(Utf8proc_FOUND AND NOT TARGET Utf8proc::Utf8proc)
+  add_library(Utf8proc::Utf8proc INTERFACE IMPORTED)
+  target_link_libraries(Utf8proc::Utf8proc INTERFACE PkgConfig::Utf8proc)
+endif()
