@@ -75,8 +75,7 @@ Unigram::Unigram(UnigramSpec spec) : spec_(std::move(spec)) {
                    : least - kUnknownPenalty;
 }
 
-// path[i]: the best way to the first i bytes. Scores are compared and rounded as the library that
-// Score stands for does it.
+// path[i]: the best way to the first i bytes, its score rounded to Score at every token.
 template <class Score>
 void Unigram::find_path(std::string_view piece, std::vector<ModelScratch::PathNode>& path) const {
   path.assign(piece.size() + 1, {0.0, kNoUnknown, kUnreached});
@@ -85,10 +84,11 @@ void Unigram::find_path(std::string_view piece, std::vector<ModelScratch::PathNo
     const double so_far = path[begin].score;
     const size_t character = character_length(piece[begin]);
     bool has_character = false;
-    const auto offer = [&](size_t end, int32_t id, double score) {
+    const auto offer = [&](size_t end, int32_t id, double sum) {
+      const auto score = static_cast<Score>(sum);
       auto& node = path[end];
       if (node.begin != kUnreached && !(score > node.score)) return false;
-      node = {static_cast<Score>(score), id, static_cast<uint32_t>(begin)};
+      node = {score, id, static_cast<uint32_t>(begin)};
       return true;
     };
     trie_.for_each_prefix(piece.substr(begin), [&](int32_t id, size_t length) {
@@ -96,8 +96,7 @@ void Unigram::find_path(std::string_view piece, std::vector<ModelScratch::PathNo
       has_character |= length == character;
     });
     if (!has_character) {
-      const auto score = static_cast<Score>(unk_score_ + so_far);
-      if (offer(begin + character, unk_id, score) && !spec_.unk_id) {
+      if (offer(begin + character, unk_id, unk_score_ + so_far) && !spec_.unk_id) {
         throw ValueError(concat("\"", piece.substr(begin, character),
                                 "\" is in no token, and the model Unigram has no unknown token"));
       }
