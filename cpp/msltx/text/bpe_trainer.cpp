@@ -10,11 +10,15 @@
 #include "msltx/text/bpe_trainer.h"
 
 #include <algorithm>
+#include <array>
 #include <queue>
 #include <unordered_map>
 
 #include "msltx/base/error.h"
+#include "msltx/text/alphabet.h"
 #include "msltx/text/byte_alphabet.h"
+#include "msltx/text/pair_index.h"
+#include "msltx/text/piece_kind.h"
 #include "msltx/text/utf8.h"
 
 namespace msltx::text {
@@ -25,57 +29,25 @@ constexpr int64_t kMaxVocabSize = int64_t{1} << 30;
 constexpr int64_t kMergesPerReport = 64;
 constexpr uint32_t kNone = 0xffffffffu;
 
-using Pair = uint64_t;  // left id << 32 | right id, so that pairs compare as HF compares them
-
-Pair pair_of(int32_t left, int32_t right) {
-  return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
-}
-
-// Open addressing from a pair to its place in the list of all pairs seen.
-class PairIndex {
- public:
-  PairIndex() : slots_(1 << 16) {}
-
-  // The place of `pair`, `next` if it is new.
-  uint32_t find_or_add(Pair pair, uint32_t next) {
-    const uint64_t key = pair + 1;  // 0 marks a free slot
-    for (uint64_t at = home(key);; at = (at + 1) & (slots_.size() - 1)) {
-      Slot& slot = slots_[at];
-      if (slot.key == key) return slot.place;
-      if (slot.key != 0) continue;
-      slot = {key, next};
-      if (++used_ * 2 > slots_.size()) grow();
-      return next;
-    }
-  }
-
- private:
-  struct Slot {
-    uint64_t key = 0;
-    uint32_t place = 0;
-  };
-  uint64_t home(uint64_t key) const {
-    return fold_product(key, 0x9E3779B97F4A7C15u) & (slots_.size() - 1);
-  }
-  void grow() {
-    std::vector<Slot> old(slots_.size() * 2);
-    old.swap(slots_);
-    for (const Slot& slot : old) {
-      if (slot.key == 0) continue;
-      uint64_t at = home(slot.key);
-      while (slots_[at].key != 0) at = (at + 1) & (slots_.size() - 1);
-      slots_[at] = slot;
-    }
-  }
-  std::vector<Slot> slots_;
-  size_t used_ = 0;
-};
+// How a character stands in its word, where an affix says so.
+enum LetterPlace { kLater = 1, kLast = 2, kLetterPlaces = 4 };
+constexpr int32_t kUnseen = -1;  // a character does not stand so in any word
 
 class Trainer {
  public:
   Trainer(const PieceCounts& words, const BpeTrainerOptions& options) : options_(options) {
-    add_first_tokens();
-    add_words(words);
+    for (const std::string& token : options_.special_tokens) token_id(token, 1);
+    if (options_.characters) {
+      add_words_of_characters(words);
+    } else {
+      add_words_of_bytes(words);
+    }
+    if (static_cast<int64_t>(tokens_.size()) > options_.vocab_size) {
+      throw ValueError(concat("vocab_size is ", options_.vocab_size, "; special tokens and the ",
+                              "characters of the text take ", tokens_.size(),
+                              " (see alphabet_limit)"));
+    }
+    count_pairs();
     for (uint32_t place = 0; place < pairs_.size(); ++place) enqueue(place);
   }
 
@@ -120,6 +92,10 @@ class Trainer {
     uint32_t fresh =
         kNone;  // in word_lists_: where it appeared since its last entry, each word once
   };
+  struct Shape {
+    bool has_space = false;
+    PieceKind kind = PieceKind::space;  // of its other characters
+  };
   struct Entry {
     int64_t count;
     Pair pair;
@@ -133,41 +109,88 @@ class Trainer {
     }
   };
 
-  void add_first_tokens() {
-    for (const std::string& token : options_.special_tokens) token_id(token);
-    auto alphabet = byte_alphabet();
-    std::sort(alphabet.begin(), alphabet.end());
-    for (const char32_t c : alphabet) {
-      std::string token;
-      append_utf8(token, c);
-      token_id(token);
-    }
-  }
-
-  // The id of a token; a new one gets the next.
-  int32_t token_id(const std::string& token) {
+  // The id of a token of `length` letters; a new one gets the next.
+  int32_t token_id(const std::string& token, int64_t length) {
     const auto [found, is_new] = ids_.try_emplace(token, static_cast<int32_t>(tokens_.size()));
-    if (is_new) tokens_.push_back(token);
+    if (is_new) {
+      tokens_.push_back(token);
+      lengths_.push_back(length);
+      if (options_.split_kinds) shapes_.push_back(shape_of(token));
+    }
     return found->second;
   }
 
-  void add_words(const PieceCounts& words) {
+  void add_words_of_bytes(const PieceCounts& words) {
+    auto alphabet = byte_alphabet();
+    std::sort(alphabet.begin(), alphabet.end());
+    std::string token;
+    const auto id_of = [&](char32_t letter) {
+      token.clear();
+      append_utf8(token, letter);
+      return token_id(token, 1);
+    };
+    for (const char32_t letter : alphabet) id_of(letter);
     int32_t byte_ids[kBytes];
-    for (size_t b = 0; b < kBytes; ++b) {
-      std::string token;
-      append_utf8(token, byte_alphabet()[b]);
-      byte_ids[b] = ids_.at(token);
-    }
+    for (size_t b = 0; b < kBytes; ++b) byte_ids[b] = id_of(byte_alphabet()[b]);
     words_.reserve(words.size());
     words.for_each([&](std::string_view piece, int64_t count) {
       if (piece.size() < 2) return;
       words_.push_back({symbols_.size(), static_cast<uint32_t>(piece.size()), count});
       for (const char c : piece) symbols_.push_back(byte_ids[static_cast<unsigned char>(c)]);
     });
+  }
+
+  // Ids go to the characters first, by code point; then to those with affixes, by code point and,
+  // of one character, in the order of LetterPlace.
+  void add_words_of_characters(const PieceCounts& words) {
+    auto alphabet = limit_alphabet(count_characters(words), options_.alphabet_limit,
+                                   options_.character_coverage);
+    std::sort(alphabet.begin(), alphabet.end(),
+              [](const auto& a, const auto& b) { return a.code < b.code; });
+    std::unordered_map<char32_t, std::array<int32_t, kLetterPlaces>> ids;
+    for (const auto& [code, count] : alphabet) {
+      ids[code].fill(kUnseen);
+      std::string token;
+      append_utf8(token, code);
+      token_id(token, 1);
+    }
+    const int later = options_.continuing_prefix.empty() ? 0 : kLater;
+    const int last = options_.word_suffix.empty() ? 0 : kLast;
+    const auto for_each_letter = [&](std::string_view piece, auto&& fn) {
+      const char* const end = piece.data() + piece.size();
+      for (const char* p = piece.data(); p < end;) {
+        const int first = p == piece.data() ? 0 : later;
+        const auto found = ids.find(decode_utf8(p));
+        if (found != ids.end())
+          fn(found->second[static_cast<size_t>(first | (p == end ? last : 0))]);
+      }
+    };
+    words.for_each([&](std::string_view piece, int64_t) {
+      for_each_letter(piece, [](int32_t& id) { id = 0; });
+    });
+    for (const auto& [code, count] : alphabet) {
+      for (int place = 0; place < kLetterPlaces; ++place) {
+        int32_t& id = ids[code][static_cast<size_t>(place)];
+        if (id == kUnseen) continue;
+        std::string token = place & kLater ? options_.continuing_prefix : "";
+        append_utf8(token, code);
+        if (place & kLast) token += options_.word_suffix;
+        id = token_id(token, 1);
+      }
+    }
+    words_.reserve(words.size());
+    words.for_each([&](std::string_view piece, int64_t count) {
+      const size_t begin = symbols_.size();
+      for_each_letter(piece, [&](int32_t id) { symbols_.push_back(id); });
+      words_.push_back({begin, static_cast<uint32_t>(symbols_.size() - begin), count});
+    });
+  }
+
+  void count_pairs() {
     for (uint32_t w = 0; w < words_.size(); ++w) {
       const int32_t* ids = symbols_.data() + words_[w].begin;
       for (uint32_t i = 0; i + 1 < words_[w].length; ++i) {
-        appear(pair_of(ids[i], ids[i + 1]), words_[w].count, w);
+        if (joinable(ids[i], ids[i + 1])) appear(pair_of(ids[i], ids[i + 1]), words_[w].count, w);
       }
     }
   }
@@ -221,13 +244,43 @@ class Trainer {
   void merge(const Entry& top) {
     const auto left = static_cast<int32_t>(top.pair >> 32);
     const auto right = static_cast<int32_t>(top.pair & 0xffffffffu);
-    const int32_t made =
-        token_id(tokens_[static_cast<size_t>(left)] + tokens_[static_cast<size_t>(right)]);
+    std::string_view end = tokens_[static_cast<size_t>(right)];
+    if (end.starts_with(options_.continuing_prefix)) {
+      end.remove_prefix(options_.continuing_prefix.size());
+    }
+    const int32_t made = token_id(tokens_[static_cast<size_t>(left)] + std::string(end),
+                                  length(left) + length(right));
     merges_.push_back({left, right});
     fresh_.clear();
     for (const uint32_t w : word_lists_[top.words]) merge_in_word(w, left, right, made);
     drop_list(top.words);
     for (const uint32_t place : fresh_) enqueue(place);
+  }
+
+  int64_t length(int32_t id) const { return lengths_[static_cast<size_t>(id)]; }
+  bool fits(int32_t left, int32_t right) const {
+    return (options_.max_token_length == 0 ||
+            length(left) + length(right) < options_.max_token_length) &&
+           joinable(left, right);
+  }
+  // Whether kinds of characters allow it.
+  bool joinable(int32_t left, int32_t right) const {
+    if (!options_.split_kinds) return true;
+    const Shape& first = shapes_[static_cast<size_t>(left)];
+    const Shape& second = shapes_[static_cast<size_t>(right)];
+    return !second.has_space && (first.kind == PieceKind::space || first.kind == second.kind);
+  }
+  static Shape shape_of(std::string_view token) {
+    Shape shape;
+    for (const char* p = token.data(); p < token.data() + token.size();) {
+      const PieceKind kind = piece_kind(decode_utf8(p));
+      if (kind == PieceKind::space) {
+        shape.has_space = true;
+      } else {
+        shape.kind = kind;
+      }
+    }
+    return shape;
   }
 
   void merge_in_word(uint32_t w, int32_t left, int32_t right, int32_t made) {
@@ -241,12 +294,12 @@ class Trainer {
       }
       if (to > 0) {
         vanish(pair_of(ids[to - 1], left), word.count);
-        appear(pair_of(ids[to - 1], made), word.count, w);
+        if (fits(ids[to - 1], made)) appear(pair_of(ids[to - 1], made), word.count, w);
       }
       ++from;
       if (from + 1 < word.length) {
         vanish(pair_of(right, ids[from + 1]), word.count);
-        appear(pair_of(made, ids[from + 1]), word.count, w);
+        if (fits(made, ids[from + 1])) appear(pair_of(made, ids[from + 1]), word.count, w);
       }
       ids[to] = made;
     }
@@ -271,6 +324,8 @@ class Trainer {
 
   const BpeTrainerOptions& options_;
   std::vector<std::string> tokens_;
+  std::vector<int64_t> lengths_;  // of the tokens, in letters of the alphabet
+  std::vector<Shape> shapes_;     // of the tokens, with split_kinds
   std::unordered_map<std::string, int32_t> ids_;
   std::vector<std::pair<int32_t, int32_t>> merges_;
 
@@ -293,11 +348,21 @@ void check(const BpeTrainerOptions& options) {
     throw ValueError(
         concat("min_frequency is ", options.min_frequency, "; it takes an integer of at least 0"));
   }
-  const int64_t least = kBytes + static_cast<int64_t>(options.special_tokens.size());
+  const int64_t bytes = options.characters ? 0 : kBytes;
+  const int64_t least = bytes + static_cast<int64_t>(options.special_tokens.size());
   if (options.vocab_size < least || options.vocab_size > kMaxVocabSize) {
     throw ValueError(concat("vocab_size is ", options.vocab_size, "; it takes ", least, " (",
-                            options.special_tokens.size(), " special tokens and 256 bytes) to ",
-                            kMaxVocabSize));
+                            options.special_tokens.size(), " special tokens",
+                            bytes ? " and 256 bytes" : "", ") to ", kMaxVocabSize));
+  }
+  for (const auto& [name, value] : {std::pair{"max_token_length", options.max_token_length},
+                                    std::pair{"alphabet_limit", options.alphabet_limit}}) {
+    if (value < 0)
+      throw ValueError(concat(name, " is ", value, "; it takes an integer, 0 for none"));
+  }
+  if (!(options.character_coverage > 0 && options.character_coverage <= 1)) {
+    throw ValueError(concat("character_coverage is ", options.character_coverage,
+                            "; it takes a share above 0, up to 1"));
   }
 }
 
