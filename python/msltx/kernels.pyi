@@ -21,7 +21,12 @@ Integers: TypeAlias = npt.NDArray[np.integer[Any]] | Sequence[Any] | int
 ALIASES: dict[str, str]
 
 def embedding_forward(
-    tokens: Integers, weight: Float32, *, out: Float32 | None = None, backend: str | None = None
+    tokens: Integers,
+    weight: Float32,
+    *,
+    scale: float = 1.0,
+    out: Float32 | None = None,
+    backend: str | None = None,
 ) -> Float32: ...
 def embedding_backward(
     tokens: Integers,
@@ -29,6 +34,7 @@ def embedding_backward(
     *,
     vocab_size: int,
     accumulate: bool = False,
+    scale: float = 1.0,
     out: Float32 | None = None,
     backend: str | None = None,
 ) -> Float32: ...

@@ -227,22 +227,16 @@ TEST(Config, EssentialFieldsGiveTheConfigurationBack) {
 TEST(Config, UnsupportedSettingsAreParsedThenRefused) {
   const std::vector<std::pair<json, std::string>> cases = {
       {{{"norm", "rmsnorm"}}, "norm is rmsnorm; this version of msltx runs layernorm only"},
-      {{{"norm_placement", "sandwich"}},
-       "norm_placement is sandwich; this version of msltx runs pre and post only"},
       {{{"positions", {"learned", "rope"}}},
        "positions is rope; this version of msltx runs learned and sinusoidal only"},
       {{{"activation", "swiglu"}},
        "activation is swiglu; this version of msltx runs gelu_tanh and gelu only"},
-      {{{"num_kv_heads", 2}}, "num_kv_heads is 2; this version of msltx runs num_heads, 4, only"},
       {{{"dropout", 0.1}}, "dropout is 0.1; this version of msltx runs 0 only"},
-      {{{"token_embedding_dim", 32}},
-       "token_embedding_dim is 32; this version of msltx runs embedding_dim, 64, only"},
       {{{"qk_norm", true}}, "qk_norm is true; this version of msltx runs false only"},
       {{{"sliding_window", 4}}, "sliding_window is set; this version of msltx runs none only"},
       {{{"attention_softcap", 50}},
        "attention_softcap is 50; this version of msltx runs none only"},
       {{{"logit_softcap", 30}}, "logit_softcap is 30; this version of msltx runs none only"},
-      {{{"embedding_scale", 8}}, "embedding_scale is 8; this version of msltx runs 1 only"},
       {{{"attention", "plain"}},
        "attention is plain; this version of msltx runs auto and flash only"},
   };

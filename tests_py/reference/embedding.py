@@ -7,14 +7,17 @@ import numpy as np
 from .result import Anything, Array, Integers, Result, exact, float64, rows
 
 
-def embedding_forward(tokens: Integers, weight: Anything) -> Result:
-    """out[n] = weight[tokens[n]]; tokens [N], weight [V, C] -> out [N, C]."""
-    return exact(float64(weight)[tokens])
+def embedding_forward(tokens: Integers, weight: Anything, *, scale: float = 1.0) -> Result:
+    """out[n] = scale weight[tokens[n]]; tokens [N], weight [V, C] -> out [N, C]."""
+    out = scale * float64(weight)[tokens]
+    return exact(out) if scale == 1 else Result(out, np.abs(out))
 
 
-def embedding_backward(tokens: Integers, d_out: Anything, *, vocab_size: int) -> Result:
-    """d_weight[v] = sum of d_out[n] over tokens[n] = v; d_out [N, C] -> d_weight [V, C]."""
-    d_out = float64(d_out)
+def embedding_backward(
+    tokens: Integers, d_out: Anything, *, vocab_size: int, scale: float = 1.0
+) -> Result:
+    """d_weight[v] = sum of scale d_out[n] over tokens[n] = v; d_out [N, C] -> d_weight [V, C]."""
+    d_out = scale * float64(d_out)
 
     def scatter(rows_of: Array) -> Array:
         d_weight = np.zeros((vocab_size, d_out.shape[-1]))

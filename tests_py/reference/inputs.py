@@ -34,9 +34,9 @@ def _optional(array: Anything, wanted: bool) -> Anything | None:
     return array if wanted else None
 
 
-def embedding(rng: Rng, N: Shape, V: int, C: int) -> Arguments:
+def embedding(rng: Rng, N: Shape, V: int, C: int, scale: float = 1.0) -> Arguments:
     tokens = rng.integers(V, size=N, dtype=np.int32)
-    return {"tokens": tokens, "weight": normal(rng, V, C)}
+    return {"tokens": tokens, "weight": normal(rng, V, C), "scale": scale}
 
 
 def positions(rng: Rng, B: int, T: int, S: int, C: int, offset: int = 0) -> Arguments:

@@ -280,6 +280,7 @@ _FORWARDS: dict[str, Definition] = {
             {"N": (1,), "V": 1, "C": 1},
             {"N": (3, 67), "V": 11, "C": 129},
             {"N": (257,), "V": 1031, "C": 33},
+            {"N": (2, 5), "V": 7, "C": 9, "scale": 11.3},
         ),
         differentiable=("weight",),
         backward="embedding_backward",

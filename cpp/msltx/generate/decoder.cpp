@@ -37,7 +37,8 @@ Decoder::Decoder(model::GPT& model, int64_t sequences, int64_t capacity)
                                   " bytes of memory are available"));
   }
   arena_ = Arena(bytes + 2 * Arena::aligned(sequences * size_of(DType::int32)) +
-                 Arena::aligned(sequences * c.vocab_size * size_of(DType::float32)));
+                 Arena::aligned(sequences * c.vocab_size * size_of(DType::float32)) +
+                 Arena::aligned(sequences * model.narrow_dim() * size_of(DType::float32)));
   for (int64_t layer = 0; layer < c.num_layers; ++layer) {
     const auto cache = [&] {
       return arena_.allocate(DType::float32, {sequences, c.num_kv_heads, capacity, c.head_dim});
@@ -47,6 +48,9 @@ Decoder::Decoder(model::GPT& model, int64_t sequences, int64_t capacity)
   positions_ = arena_.allocate(DType::int32, {sequences});
   lengths_ = arena_.allocate(DType::int32, {sequences});
   logits_ = arena_.allocate(DType::float32, {sequences, c.vocab_size});
+  if (model.narrow_dim() > 0) {
+    narrow_ = arena_.allocate(DType::float32, {sequences, model.narrow_dim()});
+  }
 }
 
 model::Activations& Decoder::activations_for(int64_t count) {
@@ -85,7 +89,7 @@ void Decoder::feed_piece(Stream& stream, const int32_t* tokens, int64_t stride, 
   stream.write(positions_, first.data());
   stream.write(lengths_, end.data());
 
-  model_.encode_embedding(stream, a.embedded, a.tokens, sequences_, positions_);
+  model_.encode_embedding(stream, a.embedding, a.embedded, a.tokens, sequences_, positions_);
   model::Residual residual{a.embedded, {}};
   for (size_t i = 0; i < layers_.size(); ++i) {
     const model::LayerCache cache{layers_[i].k, layers_[i].v, positions_, lengths_};
@@ -98,7 +102,7 @@ void Decoder::feed_piece(Stream& stream, const int32_t* tokens, int64_t stride, 
   Tensor ends = hidden.slice(0, count - 1, 1);
   ends.shape[0] = sequences_;
   ends.strides[0] = count * hidden.stride(0);
-  ops::linear_forward(stream, {logits_, {}, ends, model_.head_weight(), model_.head_bias()});
+  model_.encode_logits(stream, logits_, ends, narrow_);
 }
 
 }  // namespace msltx::generate

@@ -46,6 +46,7 @@ class Decoder {
   std::vector<Layer> layers_;
   Tensor positions_, lengths_;  // (sequences) int32
   Tensor logits_;
+  Tensor narrow_;  // scratch of the head, where it has a projection
   std::unique_ptr<model::Activations> one_, many_;  // for single tokens and for pieces of a prompt
 };
 

@@ -83,11 +83,13 @@ void Activations::declare_block(const GPTConfig& config, int64_t layer) {
 
 void Activations::declare_forward(const GPTConfig& config) {
   const int64_t N = shape_.rows(), C = config.embedding_dim;
-  const int forward = forward_section(), head = head_section();
+  const int forward = forward_section(), end = head_section();
   plan_.add(tokens, "tokens", DType::int32, {N}, {forward, embedding_section()});
-  plan_.add(targets, "targets", DType::int32, {N}, {forward, head});
+  plan_.add(targets, "targets", DType::int32, {N}, {forward, end});
   // The embedded tokens are what block 0 reads or normalizes first.
   plan_.add(embedded, "embedded", {N, C}, {forward, block_section(0)});
+  embedding.declare(plan_, config, {forward, embedding_section()});
+  head.declare(plan_, config, {end, end});
   blocks.resize(static_cast<size_t>(num_layers_));
   const Life now{forward, forward};
   plan_.add(blocks.front().attention_join.branch, "attention_out", {N, C}, now);

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "msltx/model/config.h"
+#include "msltx/model/embedding.h"
 #include "msltx/model/feed_forward.h"
+#include "msltx/model/head.h"
 #include "msltx/model/placement.h"
 #include "msltx/model/self_attention.h"
 #include "msltx/model/tensor_plan.h"
@@ -58,6 +60,8 @@ class Activations {
 
   Tensor tokens, targets;  // (N) int32
   Tensor embedded;         // (N, C)
+  EmbeddingActivations embedding;
+  HeadActivations head;
   std::vector<BlockActivations> blocks;
   NormActivations final_norm;
   Tensor hidden;    // (N, C): what the head reads

@@ -151,18 +151,12 @@ void check_supported(const GPTConfig& c) {
         concat(field, " is ", value, "; this version of msltx runs ", supported, " only"));
   };
   require(c.norm == Norm::layernorm, "norm", word_of(c.norm), "layernorm");
-  require(c.norm_placement == NormPlacement::pre || c.norm_placement == NormPlacement::post,
-          "norm_placement", word_of(c.norm_placement), "pre and post");
   for (Position p :
        {Position::rope, Position::relative_t5, Position::relative_xl, Position::alibi}) {
     require(!c.positions.has(p), "positions", word_of(p), "learned and sinusoidal");
   }
   require(c.activation == Activation::gelu_tanh || c.activation == Activation::gelu, "activation",
           word_of(c.activation), "gelu_tanh and gelu");
-  require(c.num_kv_heads == c.num_heads, "num_kv_heads", c.num_kv_heads,
-          concat("num_heads, ", c.num_heads, ","));
-  require(c.token_embedding_dim == c.embedding_dim, "token_embedding_dim", c.token_embedding_dim,
-          concat("embedding_dim, ", c.embedding_dim, ","));
   require(c.dropout == 0, "dropout", c.dropout, "0");
   require(!c.qk_norm, "qk_norm", "true", "false");
   require(c.sliding_window.empty(), "sliding_window", "set", "none");
@@ -170,7 +164,6 @@ void check_supported(const GPTConfig& c) {
           word_of(c.rope_scaling.kind), "none");
   require(c.attention_softcap == 0, "attention_softcap", c.attention_softcap, "none");
   require(c.logit_softcap == 0, "logit_softcap", c.logit_softcap, "none");
-  require(c.embedding_scale == 1, "embedding_scale", c.embedding_scale, "1");
   require(c.attention != Attention::plain, "attention", word_of(c.attention), "auto and flash");
 }
 

@@ -12,19 +12,6 @@ namespace {
 using ops::Rows;
 using ops::Stream;
 
-// Positions (context_length, C): even columns sin, odd cos of position / 10000^(2i / C)
-// (Vaswani et al. 2017).
-void fill_sinusoids(const Tensor& table) {
-  const int64_t C = table.dim(1);
-  for (int64_t t = 0; t < table.dim(0); ++t) {
-    for (int64_t c = 0; c < C; ++c) {
-      const double exponent = static_cast<double>(c / 2 * 2) / static_cast<double>(C);
-      const double angle = static_cast<double>(t) / std::pow(10000.0, exponent);
-      table.data()[t * C + c] = static_cast<float>(c % 2 == 0 ? std::sin(angle) : std::cos(angle));
-    }
-  }
-}
-
 }  // namespace
 
 GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
@@ -40,21 +27,13 @@ GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
         if (!options_.executor) options_.executor = &Executor::global();
         check_parameters_fit();
         return config_;
-      }()) {
+      }()),
+      embedding_(config_, parameters_),
+      head_(config_, parameters_) {
   for (int64_t layer = 0; layer < config_.num_layers; ++layer) {
     blocks_.emplace_back(config_, parameters_, layer);
   }
-  tokens_ = &parameters_.at("embed.tokens.weight");
-  positions_ = parameters_.find("embed.positions.weight");
   if (config_.has_final_norm()) norm_ = NormLayer(config_, parameters_, "norm");
-  head_weight_ = config_.tie_weights ? tokens_ : &parameters_.at("head.weight");
-  head_bias_ = parameters_.find("head.bias");
-  if (config_.positions.has(Position::sinusoidal)) {
-    constants_ = Arena(config_.context_length * config_.embedding_dim * size_of(DType::float32));
-    sinusoids_ =
-        constants_.allocate(DType::float32, {config_.context_length, config_.embedding_dim});
-    fill_sinusoids(sinusoids_);
-  }
   loss_arena_ = Arena(Arena::kAlignment);
   loss_ = loss_arena_.allocate(DType::float32, {1});
   if (options_.initialize) initialize(parameters_, config_, seed);
@@ -119,7 +98,7 @@ void GPT::load(const int32_t* tokens, const int32_t* targets) {
 
 bool GPT::is_multiplied(const Parameter& p) const {
   return p.spec.kind == ParameterKind::matrix || p.spec.kind == ParameterKind::residual_matrix ||
-         &p == head_weight_;
+         head_.multiplies(p);
 }
 
 void GPT::encode_prepare(Stream& stream, bool backward) const {
@@ -128,15 +107,10 @@ void GPT::encode_prepare(Stream& stream, bool backward) const {
   }
 }
 
-void GPT::encode_embedding(Stream& stream, const Tensor& x, const Tensor& tokens, int64_t sequences,
-                           const Tensor& offsets) const {
+void GPT::encode_embedding(Stream& stream, const EmbeddingActivations& a, const Tensor& x,
+                           const Tensor& tokens, int64_t sequences, const Tensor& offsets) const {
   Stream::Scope scope(stream, "embed");
-  ops::embedding_forward(stream, {x, tokens, tokens_->value});
-  const Tensor view = x.reshape({sequences, x.dim(0) / sequences, x.dim(1)});
-  for (const Tensor& table : {positions_ ? positions_->value : Tensor{}, sinusoids_}) {
-    if (table.defined())
-      ops::positional_embedding_add_forward(stream, {view, view, table, offsets});
-  }
+  embedding_.forward(stream, a, x, tokens, sequences, offsets);
 }
 
 Tensor GPT::encode_final_norm(Stream& stream, const NormActivations& a,
@@ -156,7 +130,7 @@ void GPT::encode_forward(Stream& stream) const {
   enter_section(a.forward_section());
   ops::for_each_chunk(stream, a.chunking(), section_mode_, [&](Stream& s, const Rows& r) {
     const Tensor x = a.embedded.rows(r.first_row, r.rows);
-    encode_embedding(s, x, a.tokens.rows(r.first_row, r.rows), r.sequences, {});
+    encode_embedding(s, a.embedding.rows(r), x, cut(a.tokens, r), r.sequences, {});
     Residual residual{x, {}};
     for (size_t i = 0; i < blocks_.size(); ++i) {
       residual = blocks_[i].forward(s, a.blocks[i].rows(r), residual, r.sequences);
@@ -167,17 +141,21 @@ void GPT::encode_forward(Stream& stream) const {
 
 void GPT::encode_loss(Stream& stream, const Tensor& loss, int64_t ignore_index, float scale) const {
   const Activations& a = *activations_;
-  ops::linear_cross_entropy_forward(
-      stream, {loss, a.hidden, head_weight(), a.targets, head_bias(), ignore_index, scale});
+  head_.loss(stream, a.head, loss, a.hidden, a.targets, {ignore_index, scale});
 }
 
 void GPT::encode_head(Stream& stream, const Tensor& loss, int64_t ignore_index, float scale,
                       bool accumulate) const {
   const Activations& a = *activations_;
   enter_section(a.head_section());
-  ops::linear_cross_entropy_forward_backward(
-      stream, {loss, a.d_hidden, head_weight_->grad, head_bias_ ? head_bias_->grad : Tensor{},
-               a.hidden, head_weight(), a.targets, head_bias(), ignore_index, scale, accumulate});
+  head_.loss_backward(stream, a.head, loss, a.d_hidden, a.hidden, a.targets, {ignore_index, scale},
+                      accumulate);
+}
+
+void GPT::encode_logits(Stream& stream, const Tensor& out, const Tensor& hidden,
+                        const Tensor& narrow) const {
+  Stream::Scope scope(stream, "head");
+  head_.logits(stream, out, hidden, narrow);
 }
 
 void GPT::encode_backward(Stream& stream, bool accumulate) const {
@@ -204,16 +182,8 @@ void GPT::encode_backward(Stream& stream, bool accumulate) const {
     blocks_[i].backward_weights(stream, a.blocks[i], g, a.stream_into(layer), accumulate);
   }
   enter_section(a.embedding_section());
-  const Tensor d_embedded = a.gradients(0).d_input();
-  ops::embedding_backward(
-      stream, {tokens_->grad, a.tokens, d_embedded, 0, accumulate || tokens_ == head_weight_});
-  if (positions_) {
-    const BatchShape& shape = a.shape();
-    ops::positional_embedding_add_backward(
-        stream, {positions_->grad,
-                 d_embedded.reshape({shape.sequences, shape.length, config_.embedding_dim}), 0, 0,
-                 accumulate});
-  }
+  embedding_.backward(stream, a.embedding, a.gradients(0).d_input(), a.tokens, a.shape(),
+                      accumulate);
 }
 
 Tensor GPT::forward(const int32_t* tokens, BatchShape shape, Keep keep) {
@@ -230,9 +200,14 @@ Tensor GPT::forward(const int32_t* tokens, BatchShape shape, Keep keep) {
 }
 
 void GPT::logits(const Tensor& hidden, const Tensor& out) {
+  const int64_t N = hidden.dim(0), E = head_.narrow_dim();
+  Arena arena(Arena::aligned(N * E * size_of(DType::float32)));
+  const Tensor narrow = E > 0 ? arena.allocate(DType::float32, {N, E}) : Tensor{};
   run([&](Stream& stream) {
-    options_.backend->prepare_weight(stream, head_weight(), {true, false});
-    ops::linear_forward(stream, {out, {}, hidden, head_weight(), head_bias()});
+    for (const Parameter& p : parameters_.list()) {
+      if (head_.multiplies(p)) options_.backend->prepare_weight(stream, p.value, {true, false});
+    }
+    encode_logits(stream, out, hidden, narrow);
   });
 }
 
@@ -244,15 +219,13 @@ void GPT::backward_from_logits(const Tensor& d_logits, bool accumulate) {
                             a.shape().rows(), ", ", config_.vocab_size, ")"));
   }
   ready_for_backward_ = false;
-  Arena partials_arena(head_bias_ ? config_.vocab_size * size_of(DType::float32) : 0);
+  const int64_t V = config_.vocab_size;
+  Arena partials_arena(head_.has_bias() ? V * size_of(DType::float32) : 0);
   const Tensor partials =
-      head_bias_ ? partials_arena.allocate(DType::float32, {1, config_.vocab_size}) : Tensor{};
+      head_.has_bias() ? partials_arena.allocate(DType::float32, {1, V}) : Tensor{};
   run([&](Stream& stream) {
-    options_.backend->prepare_weight(stream, head_weight(), {true, true});
-    ops::linear_backward_data(stream, {a.d_hidden, {}, partials, d_logits, head_weight()});
-    ops::linear_backward_weights(
-        stream, {head_weight_->grad, head_bias_ ? head_bias_->grad : Tensor{}, a.hidden, d_logits,
-                 partials, accumulate});
+    encode_prepare(stream, true);
+    head_.logits_backward(stream, a.head, a.d_hidden, a.hidden, d_logits, partials, accumulate);
     encode_backward(stream, accumulate);
   });
 }
@@ -267,10 +240,7 @@ void GPT::backward_from_hidden(const Tensor& d_hidden, bool accumulate) {
   ready_for_backward_ = false;
   run([&](Stream& stream) {
     stream.write(a.d_hidden, d_hidden.data<void>());
-    if (!accumulate) {
-      ops::zero(stream, {head_weight_->grad.reshape({head_weight_->grad.size()})});
-      if (head_bias_) ops::zero(stream, {head_bias_->grad});
-    }
+    if (!accumulate) head_.zero_gradients(stream);
     encode_backward(stream, accumulate);
   });
 }

@@ -12,6 +12,8 @@
 #include "msltx/model/activations.h"
 #include "msltx/model/block.h"
 #include "msltx/model/config.h"
+#include "msltx/model/embedding.h"
+#include "msltx/model/head.h"
 #include "msltx/model/parameters.h"
 #include "msltx/ops/chunks.h"
 #include "msltx/ops/stream.h"
@@ -106,11 +108,13 @@ class GPT {
 
   // For generation.
   const std::vector<Block>& blocks() const { return blocks_; }
-  Tensor head_weight() const { return head_weight_->value; }
-  Tensor head_bias() const { return head_bias_ ? head_bias_->value : Tensor{}; }
   // x (N, C) from tokens (N); the first token of each sequence stands at offsets[b], or at 0.
-  void encode_embedding(ops::Stream& stream, const Tensor& x, const Tensor& tokens,
-                        int64_t sequences, const Tensor& offsets) const;
+  void encode_embedding(ops::Stream& stream, const EmbeddingActivations& a, const Tensor& x,
+                        const Tensor& tokens, int64_t sequences, const Tensor& offsets) const;
+  // hidden (N, C) to out (N, V); `narrow` (N, narrow_dim()) is scratch where that is not 0.
+  void encode_logits(ops::Stream& stream, const Tensor& out, const Tensor& hidden,
+                     const Tensor& narrow) const;
+  int64_t narrow_dim() const { return head_.narrow_dim(); }
   // The last normalization, where the placement has one; gives what the head reads.
   Tensor encode_final_norm(ops::Stream& stream, const NormActivations& a,
                            const Residual& last) const;
@@ -130,12 +134,10 @@ class GPT {
   GPTOptions options_;
   Parameters parameters_;
   std::vector<Block> blocks_;
-  Parameter *tokens_ = nullptr, *positions_ = nullptr;
+  Embedding embedding_;
   NormLayer norm_;
-  Parameter *head_weight_ = nullptr, *head_bias_ = nullptr;
-  Arena constants_;
-  Tensor sinusoids_;  // (context_length, C)
-  Tensor loss_;       // (1), for calls of users
+  Head head_;
+  Tensor loss_;  // (1), for calls of users
   Arena loss_arena_;
 
   ops::SectionMode section_mode_ = ops::SectionMode::automatic;

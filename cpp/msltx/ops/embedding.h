@@ -7,14 +7,16 @@ namespace msltx::ops {
 
 struct EmbeddingForward {
   static constexpr std::string_view name = "embedding_forward";
-  static constexpr std::string_view summary = "out[n] = weight[tokens[n]]";
+  static constexpr std::string_view summary = "out[n] = scale * weight[tokens[n]]";
   Tensor out, tokens, weight;
+  float scale = 1;
 
   template <class V>
   static void visit(V& v) {
     v.writes("out", &EmbeddingForward::out, "N C");
     v.reads("tokens", &EmbeddingForward::tokens, "N").int32().below("V");
     v.reads("weight", &EmbeddingForward::weight, "V C");
+    v.attribute("scale", &EmbeddingForward::scale, "factor of every row");
   }
   double flops() const { return 0; }
 };
@@ -22,10 +24,11 @@ struct EmbeddingForward {
 struct EmbeddingBackward {
   static constexpr std::string_view name = "embedding_backward";
   static constexpr std::string_view summary =
-      "d_weight[v] = sum of d_out[n] over the rows n with tokens[n] = v, rows in order";
+      "d_weight[v] = sum of scale * d_out[n] over the rows n with tokens[n] = v, rows in order";
   Tensor d_weight, tokens, d_out;
   int64_t vocab_size = 0;
   bool accumulate = false;
+  float scale = 1;
 
   template <class V>
   static void visit(V& v) {
@@ -38,6 +41,7 @@ struct EmbeddingBackward {
         .at_least(1);
     v.attribute("accumulate", &EmbeddingBackward::accumulate,
                 "add to d_weight instead of writing it");
+    v.attribute("scale", &EmbeddingBackward::scale, "as in the forward");
   }
   double flops() const { return static_cast<double>(d_out.size()); }
 };

@@ -24,11 +24,19 @@ void add_row(float* out, const float* x, const float* y, int64_t n) {
   map(n, out, add_vectors, x, y);
 }
 
-// table[tokens[i]] += x[i], rows in order, `n` columns.
-void scatter_add_rows(Matrix table, const int32_t* tokens, Matrix x, int64_t rows, int64_t n) {
+// out = factor x, n floats.
+void multiply_row(float* out, const float* x, float factor, int64_t n) {
+  const VF f = hn::Set(F(), factor);
+  map(n, out, [f](VF v) { return hn::Mul(f, v); }, x);
+}
+
+// table[tokens[i]] += factor x[i], rows in order, `n` columns.
+void scatter_add_rows(Matrix table, const int32_t* tokens, Matrix x, int64_t rows, int64_t n,
+                      float factor) {
+  const VF f = hn::Set(F(), factor);
   for (int64_t r = 0; r < rows; ++r) {
     float* to = table.row(tokens[r]);
-    map(n, to, add_vectors, to, x.row(r));
+    map(n, to, [f](VF a, VF b) { return hn::MulAdd(f, b, a); }, to, x.row(r));
   }
 }
 
@@ -41,6 +49,7 @@ namespace msltx::ops {
 namespace cpu {
 
 HWY_EXPORT(add_row);
+HWY_EXPORT(multiply_row);
 HWY_EXPORT(scatter_add_rows);
 
 namespace {
@@ -49,10 +58,16 @@ void embedding_forward(Stream& stream, const EmbeddingForward& op) {
   const int64_t N = op.out.dim(0), C = op.out.dim(1);
   const Matrix weight = matrix(op.weight);
   const auto* tokens = op.tokens.data<int32_t>();
+  const auto multiply = HWY_DYNAMIC_DISPATCH(multiply_row);
   for_row_blocks(stream, N, C, [&](int64_t n, int64_t rows, int) {
     const Matrix out = matrix(op.out, n);
     for (int64_t r = 0; r < rows; ++r) {
-      std::memcpy(out.row(r), weight.row(tokens[n + r]), static_cast<size_t>(C) * sizeof(float));
+      const float* from = weight.row(tokens[n + r]);
+      if (op.scale == 1) {
+        std::memcpy(out.row(r), from, static_cast<size_t>(C) * sizeof(float));
+      } else {
+        multiply(out.row(r), from, op.scale, C);
+      }
     }
   });
 }
@@ -73,7 +88,7 @@ void embedding_backward(Stream& stream, const EmbeddingBackward& op) {
     Matrix d_weight = matrix(op.d_weight), d_out = matrix(op.d_out);
     d_weight.data += first;
     d_out.data += first;
-    run(d_weight, tokens, d_out, N, count);
+    run(d_weight, tokens, d_out, N, count, op.scale);
   });
 }
 

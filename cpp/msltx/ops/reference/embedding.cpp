@@ -1,7 +1,7 @@
-// Token embedding, out[n] = weight[tokens[n]], and positions added to it,
+// Token embedding, out[n] = scale weight[tokens[n]], and positions added to it,
 // out[b, t] = x[b, t] + positions[offset_b + t].
 //
-//   d_weight[v] = sum of d_out[n] over the rows with tokens[n] = v
+//   d_weight[v] = sum of scale d_out[n] over the rows with tokens[n] = v
 //   d_positions[offset + t] = sum over b of d_out[b, t]
 //
 // Both backwards accumulate where asked and overwrite otherwise. x (B, T, C), out (N, C).
@@ -17,7 +17,9 @@ namespace {
 void embedding_forward(Stream& stream, const EmbeddingForward& op) {
   const int64_t N = op.out.dim(0), C = op.out.dim(1);
   stream.parallel_for(N, [&](int64_t n, int) {
-    std::copy_n(row(op.weight, op.tokens.data<int32_t>()[n]), C, row(op.out, n));
+    const float* weight = row(op.weight, op.tokens.data<int32_t>()[n]);
+    float* out = row(op.out, n);
+    for (int64_t c = 0; c < C; ++c) out[c] = op.scale * weight[c];
   });
 }
 
@@ -33,7 +35,7 @@ void embedding_backward(Stream& stream, const EmbeddingBackward& op) {
     for (int64_t n = 0; n < N; ++n) {
       float* d_weight = row(op.d_weight, op.tokens.data<int32_t>()[n]) + first;
       const float* d_out = row(op.d_out, n) + first;
-      for (int64_t c = 0; c < count; ++c) d_weight[c] += d_out[c];
+      for (int64_t c = 0; c < count; ++c) d_weight[c] += op.scale * d_out[c];
     }
   });
 }

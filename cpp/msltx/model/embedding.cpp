@@ -1,0 +1,72 @@
+#include "msltx/model/embedding.h"
+
+#include <cmath>
+
+namespace msltx::model {
+namespace {
+
+using ops::Stream;
+
+// Positions (context_length, C): even columns sin, odd cos of position / 10000^(2i / C)
+// (Vaswani et al. 2017).
+void fill_sinusoids(const Tensor& table) {
+  const int64_t C = table.dim(1);
+  for (int64_t t = 0; t < table.dim(0); ++t) {
+    for (int64_t c = 0; c < C; ++c) {
+      const double exponent = static_cast<double>(c / 2 * 2) / static_cast<double>(C);
+      const double angle = static_cast<double>(t) / std::pow(10000.0, exponent);
+      table.data()[t * C + c] = static_cast<float>(c % 2 == 0 ? std::sin(angle) : std::cos(angle));
+    }
+  }
+}
+
+}  // namespace
+
+void EmbeddingActivations::declare(TensorPlan& plan, const GPTConfig& config, Life life) {
+  if (config.token_embedding_dim == config.embedding_dim) return;
+  const int64_t N = plan.rows(), E = config.token_embedding_dim;
+  plan.add(narrow, "embed.narrow", {N, E}, life);
+  if (plan.for_backward()) plan.add(d_narrow, "embed.d_narrow", {N, E}, {life.dies, life.dies});
+}
+
+Embedding::Embedding(const GPTConfig& config, Parameters& parameters)
+    : tokens_(&parameters.at("embed.tokens.weight")),
+      positions_(parameters.find("embed.positions.weight")),
+      projected_(config.token_embedding_dim != config.embedding_dim),
+      tied_(config.tie_weights),
+      scale_(static_cast<float>(config.embedding_scale)) {
+  if (projected_) project_ = LinearLayer(parameters, "embed.project");
+  if (config.positions.has(Position::sinusoidal)) {
+    constants_ = Arena(config.context_length * config.embedding_dim * size_of(DType::float32));
+    sinusoids_ = constants_.allocate(DType::float32, {config.context_length, config.embedding_dim});
+    fill_sinusoids(sinusoids_);
+  }
+}
+
+void Embedding::forward(Stream& stream, const EmbeddingActivations& a, const Tensor& x,
+                        const Tensor& tokens, int64_t sequences, const Tensor& offsets) const {
+  ops::embedding_forward(stream, {projected_ ? a.narrow : x, tokens, tokens_->value, scale_});
+  if (projected_) project_.forward(stream, x, a.narrow);
+  const Tensor view = x.reshape({sequences, x.dim(0) / sequences, x.dim(1)});
+  for (const Tensor& table : {positions_ ? positions_->value : Tensor{}, sinusoids_}) {
+    if (table.defined())
+      ops::positional_embedding_add_forward(stream, {view, view, table, offsets});
+  }
+}
+
+void Embedding::backward(Stream& stream, const EmbeddingActivations& a, const Tensor& d_x,
+                         const Tensor& tokens, BatchShape shape, bool accumulate) const {
+  if (positions_) {
+    ops::positional_embedding_add_backward(
+        stream, {positions_->grad, d_x.reshape({shape.sequences, shape.length, d_x.dim(1)}), 0, 0,
+                 accumulate});
+  }
+  if (projected_) {
+    project_.backward_data(stream, a.d_narrow, {}, d_x, 0);
+    project_.backward_weights(stream, a.narrow, d_x, {}, accumulate);
+  }
+  ops::embedding_backward(stream, {tokens_->grad, tokens, projected_ ? a.d_narrow : d_x, 0,
+                                   accumulate || tied_, scale_});
+}
+
+}  // namespace msltx::model
