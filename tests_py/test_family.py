@@ -16,9 +16,19 @@ LOGITS_TOLERANCE = 1e-5  # of the norm of a row
 
 # Field -> values that a random configuration draws from.
 CHOICES: dict[str, list[Any]] = {
+    "norm": ["layernorm", "rmsnorm"],
+    "norm_plus_one": [False, True],
     "norm_placement": ["pre", "post", "sublayer", "sandwich"],
-    "positions": ["learned", "sinusoidal", "none", ["learned", "sinusoidal"]],
-    "activation": ["gelu_tanh", "gelu"],
+    "positions": ["learned", "sinusoidal", "none", "rope", ["learned", "rope"]],
+    "rope_theta": [10000.0, 100.0],
+    "rope_scaling": [
+        None,
+        {"kind": "linear", "factor": 2.0},
+        {"kind": "dynamic", "factor": 2.0, "original_context_length": 8},
+        {"kind": "llama3", "factor": 4.0, "original_context_length": 16},
+    ],
+    "activation": ["gelu_tanh", "gelu", "relu", "silu", "swiglu", "geglu"],
+    "qk_norm": [False, True],
     "num_kv_heads": [4, 2, 1],
     "head_dim": [6, 8],
     "ff_dim": [96, 33],

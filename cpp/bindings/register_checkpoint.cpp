@@ -9,6 +9,7 @@
 #include "bindings/call.h"
 #include "bindings/register.h"
 #include "msltx/base/error.h"
+#include "msltx/exchange/llama2c.h"
 #include "msltx/exchange/model_io.h"
 #include "msltx/train/train_step.h"
 
@@ -29,6 +30,10 @@ std::unique_ptr<GPT> load_model(const std::string& path, const std::string& dtyp
   if (backend) options.backend = &ops::backend(*backend);
   options.memory_limit = memory_limit;
   return run_released([&] { return exchange::load_model(path, options); });
+}
+
+std::unique_ptr<GPT> load_llama2c(const std::string& path) {
+  return run_released([&] { return exchange::load_llama2c(path, {}); });
 }
 
 // The text of a model folder's tokenizer.json; empty where it has none.
@@ -87,6 +92,7 @@ void register_checkpoint(py::module_& m) {
       py::arg("path"), py::arg("tokenizer_json") = "");
   gpt.def_static("load", &load_model, py::arg("path"), py::kw_only(), py::arg("dtype") = "float32",
                  py::arg("backend") = py::none(), py::arg("memory_limit") = 0);
+  gpt.def_static("load_llama2c", &load_llama2c, py::arg("path"));
   m.def("load_tokenizer_json", &load_tokenizer_json, py::arg("path"));
   m.def("save_checkpoint", &save_checkpoint, py::arg("step"), py::arg("run"), py::kw_only(),
         py::arg("tokenizer_json"), py::arg("state"), py::arg("best"), py::arg("keep"));

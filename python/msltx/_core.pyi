@@ -206,6 +206,8 @@ class GPT:
     def load(
         path: str, *, dtype: str = "float32", backend: str | None = None, memory_limit: int = 0
     ) -> GPT: ...
+    @staticmethod
+    def load_llama2c(path: str) -> GPT: ...
 
 class AdamW:
     def __init__(

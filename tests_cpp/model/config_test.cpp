@@ -226,13 +226,9 @@ TEST(Config, EssentialFieldsGiveTheConfigurationBack) {
 
 TEST(Config, UnsupportedSettingsAreParsedThenRefused) {
   const std::vector<std::pair<json, std::string>> cases = {
-      {{{"norm", "rmsnorm"}}, "norm is rmsnorm; this version of msltx runs layernorm only"},
-      {{{"positions", {"learned", "rope"}}},
-       "positions is rope; this version of msltx runs learned and sinusoidal only"},
-      {{{"activation", "swiglu"}},
-       "activation is swiglu; this version of msltx runs gelu_tanh and gelu only"},
+      {{{"positions", {"learned", "alibi"}}},
+       "positions is alibi; this version of msltx runs learned, sinusoidal and rope only"},
       {{{"dropout", 0.1}}, "dropout is 0.1; this version of msltx runs 0 only"},
-      {{{"qk_norm", true}}, "qk_norm is true; this version of msltx runs false only"},
       {{{"sliding_window", 4}}, "sliding_window is set; this version of msltx runs none only"},
       {{{"attention_softcap", 50}},
        "attention_softcap is 50; this version of msltx runs none only"},

@@ -16,7 +16,8 @@ namespace msltx::model {
 
 class Block {
  public:
-  Block(const GPTConfig& config, Parameters& parameters, int64_t layer);
+  Block(const GPTConfig& config, Parameters& parameters, int64_t layer,
+        const PositionTables& tables);
 
   // The rows are of `sequences` whole sequences; with a cache, of the new tokens of as many.
   Residual forward(ops::Stream& stream, const BlockActivations& a, Residual input,

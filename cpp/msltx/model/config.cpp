@@ -150,18 +150,11 @@ void check_supported(const GPTConfig& c) {
     throw ValueError(
         concat(field, " is ", value, "; this version of msltx runs ", supported, " only"));
   };
-  require(c.norm == Norm::layernorm, "norm", word_of(c.norm), "layernorm");
-  for (Position p :
-       {Position::rope, Position::relative_t5, Position::relative_xl, Position::alibi}) {
-    require(!c.positions.has(p), "positions", word_of(p), "learned and sinusoidal");
+  for (Position p : {Position::relative_t5, Position::relative_xl, Position::alibi}) {
+    require(!c.positions.has(p), "positions", word_of(p), "learned, sinusoidal and rope");
   }
-  require(c.activation == Activation::gelu_tanh || c.activation == Activation::gelu, "activation",
-          word_of(c.activation), "gelu_tanh and gelu");
   require(c.dropout == 0, "dropout", c.dropout, "0");
-  require(!c.qk_norm, "qk_norm", "true", "false");
   require(c.sliding_window.empty(), "sliding_window", "set", "none");
-  require(c.rope_scaling.kind == RopeScalingKind::none, "rope_scaling",
-          word_of(c.rope_scaling.kind), "none");
   require(c.attention_softcap == 0, "attention_softcap", c.attention_softcap, "none");
   require(c.logit_softcap == 0, "logit_softcap", c.logit_softcap, "none");
   require(c.attention != Attention::plain, "attention", word_of(c.attention), "auto and flash");

@@ -1,4 +1,5 @@
-// The feed-forward layer of a block: out(activation(in(x))).
+// The feed-forward layer of a block: out(activation(in(x))). With a gated activation `in` is twice
+// as wide: its first half goes through the activation and is multiplied by the second.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +11,17 @@
 namespace msltx::model {
 
 struct FeedForwardActivations {
-  Tensor pre, act;               // (N, F): before and after the activation
-  Tensor d_in_bias, d_out_bias;  // partial sums (P, F), (P, C)
+  // (N, F or 2 F), (N, F): before and after the activation. A gated `pre` is there in inference
+  // too, and becomes its own gradient in the backward.
+  Tensor pre, act;
+  Tensor d_in_bias, d_out_bias;  // partial sums (P, F or 2 F), (P, C)
 
   void declare(TensorPlan& plan, const GPTConfig& config, const std::string& name, Life life);
   FeedForwardActivations rows(const ops::Rows& r) const;
 };
 
 struct FeedForwardGradients {
-  Tensor d_act;  // (N, F), then d_pre in place
+  Tensor d_act;  // (N, F), then d_pre in place where the activation is not gated
 
   void declare(TensorPlan& plan, const GPTConfig& config, Life life);
   FeedForwardGradients rows(const ops::Rows& r) const { return {cut(d_act, r)}; }
@@ -38,7 +41,12 @@ class FeedForward {
                         bool accumulate) const;
 
  private:
-  ops::Activation activation_;
+  // Gate and up, the halves of a gated `pre`.
+  Tensor gate(const Tensor& pre) const { return pre.slice(1, 0, pre.dim(1) / 2); }
+  Tensor up(const Tensor& pre) const { return pre.slice(1, pre.dim(1) / 2, pre.dim(1) / 2); }
+
+  Activation activation_;
+  bool gated_;
   LinearLayer in_, out_;
 };
 

@@ -28,10 +28,11 @@ GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
         check_parameters_fit();
         return config_;
       }()),
+      positions_(config_),
       embedding_(config_, parameters_),
       head_(config_, parameters_) {
   for (int64_t layer = 0; layer < config_.num_layers; ++layer) {
-    blocks_.emplace_back(config_, parameters_, layer);
+    blocks_.emplace_back(config_, parameters_, layer, positions_);
   }
   if (config_.has_final_norm()) norm_ = NormLayer(config_, parameters_, "norm");
   loss_arena_ = Arena(Arena::kAlignment);

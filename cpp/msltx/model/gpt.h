@@ -133,8 +133,9 @@ class GPT {
   GPTConfig config_;
   GPTOptions options_;
   Parameters parameters_;
-  std::vector<Block> blocks_;
+  PositionTables positions_;
   Embedding embedding_;
+  std::vector<Block> blocks_;
   NormLayer norm_;
   Head head_;
   Tensor loss_;  // (1), for calls of users

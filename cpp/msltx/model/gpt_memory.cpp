@@ -48,7 +48,8 @@ void GPT::check_parameters_fit() const {
 
 MemoryReport GPT::memory() const {
   MemoryReport report;
-  report.parameters = parameter_arena_bytes(config_) + embedding_.constant_bytes();
+  report.parameters =
+      parameter_arena_bytes(config_) + embedding_.constant_bytes() + positions_.bytes();
   if (parameters_.has_gradients()) report.gradients = parameter_arena_bytes(config_);
   report.optimizer = step_.optimizer;
   report.batch = step_.batch;

@@ -1,5 +1,5 @@
-// A normalization with its parameters: layernorm, alone or fused with the residual addition before
-// it. Where it stands in a block is placement.h.
+// A normalization with its parameters: layernorm or rmsnorm, alone or fused with the residual
+// addition before it. Where it stands in a block is placement.h.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace msltx::model {
 
 struct NormActivations {
   Tensor in, out;           // (N, C): what is normalized, and the result
-  Tensor mean, rstd;        // (N)
+  Tensor mean, rstd;        // (N); rmsnorm has no mean
   Tensor d_weight, d_bias;  // partial sums (P, C)
   // `in` is left out where the caller has it elsewhere.
   void declare(TensorPlan& plan, const GPTConfig& config, const std::string& name, Life life,
@@ -44,7 +44,9 @@ class NormLayer {
  private:
   Tensor bias_value() const { return bias_ ? bias_->value : Tensor{}; }
 
+  Norm kind_ = Norm::layernorm;
   float eps_ = 0;
+  bool plus_one_ = false;
   Parameter *weight_ = nullptr, *bias_ = nullptr;
 };
 

@@ -1,13 +1,26 @@
 // The attention layer of a block: out(attend(qkv(x))), over a batch or against a key/value cache.
+// Between qkv and attend each query and key head may be normalized, and rotated by its position.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
+#include "msltx/base/arena.h"
 #include "msltx/model/linear_layer.h"
 #include "msltx/model/tensor_plan.h"
 
 namespace msltx::model {
+
+// What all blocks read of the positions: computed once, from the configuration alone.
+class PositionTables {
+ public:
+  explicit PositionTables(const GPTConfig& config);
+  int64_t bytes() const { return arena_.capacity(); }
+  Tensor rope;  // (context_length, hs), as ops::rope_forward takes it; undefined without rope
+
+ private:
+  Arena arena_;
+};
 
 // Keys and values of one layer for tokens fed before, and where the new ones stand.
 struct LayerCache {
@@ -16,9 +29,11 @@ struct LayerCache {
 };
 
 struct AttentionActivations {
-  Tensor qkv;                     // (N, (nh + 2 nkv) hs)
-  Tensor mix, lse;                // (N, nh hs), (B, nh, T)
+  Tensor qkv;       // (N, (nh + 2 nkv) hs); q and k rotated in place without qk_norm
+  Tensor qk;        // (N, (nh + nkv) hs): q and k normalized and rotated, with qk_norm
+  Tensor mix, lse;  // (N, nh hs), (B, nh, T)
   Tensor d_qkv_bias, d_out_bias;  // partial sums (P, ...)
+  Tensor d_q_norm, d_k_norm;      // partial sums (P, heads hs), of each head
 
   void declare(TensorPlan& plan, const GPTConfig& config, const std::string& name, Life life);
   AttentionActivations rows(const ops::Rows& r) const;
@@ -34,7 +49,8 @@ struct AttentionGradients {
 
 class SelfAttention {
  public:
-  SelfAttention(const GPTConfig& config, Parameters& parameters, const std::string& name);
+  SelfAttention(const GPTConfig& config, Parameters& parameters, const std::string& name,
+                const PositionTables& tables);
 
   // `sequences` whole sequences; with a cache the new tokens of as many.
   void forward(ops::Stream& stream, const AttentionActivations& a, const Tensor& out,
@@ -52,11 +68,25 @@ class SelfAttention {
   struct Views {
     Tensor q, k, v;
   };
-  Views views(const Tensor& qkv, int64_t sequences) const;
+  // Of qkv, or with q and k from `qk` where that is defined.
+  Views views(const Tensor& qkv, const Tensor& qk, int64_t sequences) const;
+  // Columns of one head.
+  Tensor head(const Tensor& rows, int64_t index) const {
+    return rows.slice(1, index * head_dim_, head_dim_);
+  }
+  bool is_query(int64_t head) const { return head < num_heads_; }
+  void normalize(ops::Stream& stream, const AttentionActivations& a) const;
+  void normalize_backward(ops::Stream& stream, const AttentionActivations& a, const Tensor& d_qkv,
+                          int64_t chunk_rows) const;
+  void normalize_weights(ops::Stream& stream, const Parameter& norm, const Tensor& partials,
+                         bool accumulate) const;
 
   int64_t num_heads_, num_kv_heads_, head_dim_;
-  float scale_;
+  float scale_, norm_eps_;
+  bool plus_one_;
   LinearLayer qkv_, out_;
+  Parameter *q_norm_, *k_norm_;
+  Tensor rope_;
 };
 
 }  // namespace msltx::model
