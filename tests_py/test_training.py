@@ -195,14 +195,17 @@ def test_ctrl_c_saves_and_ends_within_seconds(data: Dataset, tmp_path: Path) -> 
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    process.stdout.readline()
-    log = run / "log.csv"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and (not log.exists() or log.stat().st_size < 150):
-        time.sleep(0.05)
-    begin = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        process.stdout.readline()
+        log = run / "log.csv"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and (not log.exists() or log.stat().st_size < 150):
+            time.sleep(0.05)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert time.monotonic() - begin < 10
     assert process.returncode in (1, -signal.SIGINT)
     assert "KeyboardInterrupt" in errors

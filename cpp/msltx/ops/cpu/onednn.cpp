@@ -51,6 +51,18 @@ memory::desc plain(int64_t rows, int64_t cols) {
   return {{rows, cols}, memory::data_type::f32, memory::dims{cols, 1}};
 }
 
+// Version 2 has a description of its own for each primitive, version 3 has not. Bias may be empty.
+template <class Matmul>
+auto describe(const memory::desc& x, const memory::desc& weights, const memory::desc& bias,
+              const memory::desc& y, const dnnl::primitive_attr& attributes) {
+  using Described = typename Matmul::primitive_desc;
+  if constexpr (requires { typename Matmul::desc; }) {
+    return Described(typename Matmul::desc(x, weights, bias, y), attributes, engine());
+  } else {
+    return Described(engine(), x, weights, bias, y, attributes);
+  }
+}
+
 dnnl::matmul::primitive_desc describe(const Product& p) {
   const memory::desc weights({p.inner, p.outer}, memory::data_type::f32,
                              memory::format_tag::BA16a64b);
@@ -62,9 +74,8 @@ dnnl::matmul::primitive_desc describe(const Product& p) {
     add.append_sum();
     attributes.set_post_ops(add);
   }
-  const auto desc = p.bias ? dnnl::matmul::desc(x, weights, plain(1, p.outer), y)
-                           : dnnl::matmul::desc(x, weights, y);
-  return {desc, attributes, engine()};
+  return describe<dnnl::matmul>(x, weights, p.bias ? plain(1, p.outer) : memory::desc(), y,
+                                attributes);
 }
 
 class Primitive {
