@@ -20,6 +20,10 @@ foreach(library Utf8proc PCRE2)
   endif()
 endforeach()
 
+# Text may be compressed.
+find_package(ZLIB REQUIRED)
+find_package(zstd REQUIRED)
+
 # The cpu backend needs both oneDNN (matrix products) and Highway (SIMD). Without them the build has
 # the reference backend only.
 set(MSLTX_HAS_CPU_BACKEND OFF)

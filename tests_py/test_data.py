@@ -60,8 +60,9 @@ def test_files_of_a_dataset(dataset: data.Dataset, tok: Tokenizer) -> None:
     ids = np.frombuffer(raw, "<u2", offset=64)
     assert np.array_equal(ids, dataset.tokens("train"))
     index = (dataset.path / "train-00000.idx").read_bytes()
-    offsets = np.frombuffer(index, "<u8", offset=32)
+    offsets, sizes = np.frombuffer(index, "<u8", offset=32).reshape(-1, 2).T
     assert offsets[-1] == len(ids)
+    assert sizes[-1] == dataset.meta["splits"]["train"]["bytes"]
     assert np.all(ids[offsets[1:].astype(np.int64) - 1] == 3)  # each document ends with [EOS]
     assert len(offsets) - 1 == dataset.documents("train")
 
@@ -148,7 +149,9 @@ def test_sources(tok: Tokenizer, tmp_path: Path) -> None:
     with pytest.raises(msltx.FileError, match=r"no file is named like .*\*\.csv"):
         data.text_files(f"{tmp_path}/*.csv")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(msltx.FileError, match=r"empty has no file that ends with \.txt or \.md"):
+    with pytest.raises(
+        msltx.FileError, match=r"empty has no file that ends with \.txt, .* or \.parquet"
+    ):
         data.text_files(tmp_path / "empty")
     made = data.prepare(tmp_path, tok, out=tmp_path / "out", val_fraction=0, documents="file")
     assert tok.decode(made.tokens()) == "b/c/three.md[EOS]b/two.txt[EOS]one.txt[EOS]"
@@ -182,8 +185,12 @@ def test_wrong_arguments(dataset: data.Dataset, tok: Tokenizer, tmp_path: Path) 
     for options, message in [
         ({"val_fraction": 1.0}, "val_fraction is 1; it takes 0 to less than 1"),
         ({"val_fraction": float("nan")}, "val_fraction is nan"),
-        ({"documents": "page"}, "documents is page; it takes blank_line, line or file"),
-        ({"invalid_utf8": "skip"}, "invalid_utf8 is skip; it takes refuse or replace"),
+        ({"documents": "page"}, "documents is page; it takes blank_line, line, file, text or rec"),
+        ({"documents": "text"}, "separator is empty; documents=text takes the text between"),
+        ({"documents": "line", "separator": "x"}, "separator is given, but documents is line"),
+        ({"field": ""}, "field is empty"),
+        ({"normalize_unicode": "NFC"}, "normalize_unicode is NFC; it takes none, nfc, nfd, nfkc"),
+        ({"invalid_utf8": "keep"}, "invalid_utf8 is keep; it takes refuse, replace or skip"),
         ({"shard_tokens": 0}, "shard_tokens is 0; it takes at least 1"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -97,6 +97,47 @@ def test_data_prepare(folder: Path) -> None:
     assert data.open(out).documents("train") == 400
 
 
+def test_data_inspect_and_split(folder: Path) -> None:
+    text = folder / "b.jsonl"
+    text.write_text('{"body": "Caf\\u00e9"}\n{"body": "Two"}\n', encoding="utf-8")
+    run = msltx("data", "inspect", text, "--field", "body", "--strip-accents", "--lowercase")
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.decode().splitlines()
+    assert lines[0] == "2 documents, 7 characters, 8 bytes"
+    assert lines[1].split() == ["letters", "7", "100.000", "%"]
+    assert "U+00E9 é" in lines[3]
+    assert lines[4] == "strip_accents: 1 lines of 1 documents; 1 characters go, 1 come"
+    assert lines[5:7] == ["  - 'Café'", "  + 'Cafe'"]
+    assert lines[7].startswith("lowercase: 2 lines of 2 documents;")
+
+    one, two = folder / "one", folder / "two"
+    run = msltx("data", "prepare", text, folder / "a.txt", "--field", "body", "--vocab-size", 300,
+                "--out", one, "--strip-accents", "--separator", "\\n\\n")  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    run = msltx("data", "split", one, "--out", two, "--val-fraction", 0.4)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.decode().startswith(f"{two}: ")
+    assert data.open(two).val_tokens > 2 * data.open(one).val_tokens
+    run = msltx("data", "inspect", two)
+    assert "val" in run.stdout.decode()
+    assert "cleaning: strip_accents\n" in run.stdout.decode()
+    assert failed(
+        msltx("data", "split", one, "--out", two, "--val-fraction", 2, "--overwrite"), 2,
+        "--val-fraction is 2; it takes 0 to less than 1",
+    )  # fmt: skip
+    assert failed(msltx("data", "split", one, "--out", two), 1, "; --overwrite replaces it")
+
+
+def test_standard_input_is_a_source(folder: Path) -> None:
+    out = folder / "out"
+    run = msltx("data", "prepare", "-", "--tokenizer", folder / "tok.json", "--out", out,
+                stdin=TEXT)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert data.open(out).documents("train") + data.open(out).documents("val") == 400
+    run = msltx("data", "prepare", "-", "--vocab-size", 300, "--out", folder / "no", stdin=TEXT)
+    assert failed(run, 2, "standard input can be read once only; give --tokenizer with it")
+
+
 @pytest.mark.slow
 def test_mistakes_are_one_sentence(folder: Path) -> None:
     tok, text, out = folder / "tok.json", folder / "a.txt", folder / "out"

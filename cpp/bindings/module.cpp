@@ -15,6 +15,8 @@ PYBIND11_MODULE(_core, m) {
   msltx::bindings::register_generate(m);
   msltx::bindings::register_checkpoint(m);
   msltx::bindings::register_ops(m);
+  msltx::bindings::register_cleaning(m);
   msltx::bindings::register_text(m);
   msltx::bindings::register_data(m);
+  msltx::bindings::register_prepare(m);
 }

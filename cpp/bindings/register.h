@@ -14,7 +14,9 @@ void register_train(pybind11::module_& m);
 void register_generate(pybind11::module_& m);
 void register_checkpoint(pybind11::module_& m);  // after register_model
 void register_ops(pybind11::module_& m);
-void register_text(pybind11::module_& m);
-void register_data(pybind11::module_& m);  // after register_text
+void register_cleaning(pybind11::module_& m);
+void register_text(pybind11::module_& m);     // after register_cleaning
+void register_data(pybind11::module_& m);     // after register_text
+void register_prepare(pybind11::module_& m);  // after register_data
 
 }  // namespace msltx::bindings

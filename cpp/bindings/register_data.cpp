@@ -1,4 +1,4 @@
-// Datasets and batches. msltx.data is the face of them.
+// Datasets and batches; register_prepare.cpp writes them. msltx.data is the face of them.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -10,13 +10,11 @@
 #include <vector>
 
 #include "bindings/call.h"
-#include "bindings/progress.h"
 #include "bindings/register.h"
 #include "bindings/token_ids.h"
 #include "msltx/base/error.h"
 #include "msltx/data/batches.h"
 #include "msltx/data/dataset.h"
-#include "msltx/data/prepare.h"
 
 namespace py = pybind11;
 
@@ -27,7 +25,6 @@ using data::Batches;
 using data::BatchShape;
 using data::Dataset;
 using data::EvalBatches;
-using data::PrepareOptions;
 
 // tokens and targets, int32 (batch, length) each, as `fill(tokens, targets)` makes them.
 template <class Fill>
@@ -75,36 +72,9 @@ py::array_t<int32_t> read(const Dataset& self, const std::string& split, int64_t
   return id_array(std::move(ids));
 }
 
-void prepare(const std::vector<Path>& files, const text::Tokenizer& tokenizer, const Path& out,
-             double val_fraction, const std::string& documents, bool normalize_whitespace,
-             bool lowercase, const std::string& invalid_utf8, int64_t shard_tokens, bool overwrite,
-             const py::object& progress) {
-  const PrepareOptions options{
-      .val_fraction = val_fraction,
-      .documents = data::separator_from_name(documents),
-      .cleaning = {.whitespace = normalize_whitespace, .lowercase = lowercase},
-      .invalid_utf8 = text::invalid_utf8_from_name(invalid_utf8),
-      .shard_tokens = shard_tokens,
-      .overwrite = overwrite};
-  const auto report = progress_function(progress);
-  run_released([&] { data::prepare(files, tokenizer, out, options, Executor::global(), report); });
-}
-
 }  // namespace
 
 void register_data(py::module_& m) {
-  m.def("prepare_data", &prepare, py::arg("files"), py::arg("tokenizer"), py::arg("out"),
-        py::kw_only(), py::arg("val_fraction"), py::arg("documents"),
-        py::arg("normalize_whitespace"), py::arg("lowercase"), py::arg("invalid_utf8"),
-        py::arg("shard_tokens"), py::arg("overwrite"), py::arg("progress") = py::none());
-
-  m.def(
-      "check_prepare",
-      [](const Path& out, double val_fraction, bool overwrite) {
-        data::check_prepare(out, {.val_fraction = val_fraction, .overwrite = overwrite});
-      },
-      py::arg("out"), py::kw_only(), py::arg("val_fraction"), py::arg("overwrite"));
-
   const auto of_split = [](auto member) {
     return [member](const Dataset& self, const std::string& split) {
       return (self.split(split).*member)();
@@ -113,6 +83,12 @@ void register_data(py::module_& m) {
   py::class_<Dataset>(m, "Dataset")
       .def(py::init([](const Path& path) { return std::make_unique<Dataset>(path); }),
            py::arg("path"))
+      .def_static(
+          "foreign",
+          [](const Path& path, const text::Tokenizer& tokenizer) {
+            return std::make_unique<Dataset>(Dataset::foreign(path, tokenizer));
+          },
+          py::arg("path"), py::arg("tokenizer"))
       .def_property_readonly("path", [](const Dataset& self) { return self.path(); })
       .def_property_readonly("vocab_size", &Dataset::vocab_size)
       .def_property_readonly("eos_id", &Dataset::eos_id)

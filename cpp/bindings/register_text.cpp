@@ -83,13 +83,13 @@ std::string decode(const Tokenizer& self, const py::object& ids, bool skip_speci
 
 TrainOptions train_options(std::string model, int64_t vocab_size, int64_t min_frequency,
                            std::vector<std::string> special_tokens, bool lowercase,
-                           bool normalize_whitespace, const std::string& invalid_utf8) {
+                           const text::Cleaning& cleaning, const std::string& invalid_utf8) {
   TrainOptions options{.model = std::move(model),
                        .vocab_size = vocab_size,
                        .min_frequency = min_frequency,
                        .special_tokens = std::move(special_tokens),
                        .lowercase = lowercase,
-                       .normalize_whitespace = normalize_whitespace,
+                       .cleaning = cleaning,
                        .invalid_utf8 = text::invalid_utf8_from_name(invalid_utf8)};
   text::check(options);  // before a text is read
   return options;
@@ -110,8 +110,7 @@ std::unique_ptr<Tokenizer> train_texts(const py::iterable& texts, const TrainOpt
                                        const py::object& progress) {
   constexpr size_t kBatchBytes = size_t{8} << 20;
   const auto report = progress_function(progress);
-  WordCounter counter({.whitespace = options.normalize_whitespace, .lowercase = options.lowercase},
-                      Executor::global());
+  WordCounter counter(text::training_cleaning(options), Executor::global());
   py::list held;
   std::vector<std::string_view> views;
   size_t bytes = 0;
@@ -145,7 +144,7 @@ void register_text(py::module_& m) {
   py::class_<TrainOptions>(m, "TokenizerTrainOptions")
       .def(py::init(&train_options), py::kw_only(), py::arg("model"), py::arg("vocab_size"),
            py::arg("min_frequency"), py::arg("special_tokens"), py::arg("lowercase"),
-           py::arg("normalize_whitespace"), py::arg("invalid_utf8"));
+           py::arg("cleaning"), py::arg("invalid_utf8"));
 
   py::class_<Tokenizer>(m, "Tokenizer")
       .def_static(

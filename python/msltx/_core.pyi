@@ -273,6 +273,22 @@ def write_safetensors(
     path: str, arrays: dict[str, npt.NDArray[Any]], metadata: dict[str, str]
 ) -> None: ...
 
+class Cleaning:
+    def __init__(
+        self,
+        *,
+        remove_control: bool = False,
+        normalize_unicode: str = "none",
+        strip_accents: bool = False,
+        lowercase: bool = False,
+        remove_punctuation: bool = False,
+        normalize_whitespace: bool = False,
+    ) -> None: ...
+    def steps(self) -> list[str]: ...
+    @staticmethod
+    def unicode_version() -> str: ...
+    def clean(self, text: str) -> str: ...
+
 class TokenizerTrainOptions:
     def __init__(
         self,
@@ -282,7 +298,7 @@ class TokenizerTrainOptions:
         min_frequency: int,
         special_tokens: Sequence[str],
         lowercase: bool,
-        normalize_whitespace: bool,
+        cleaning: Cleaning,
         invalid_utf8: str,
     ) -> None: ...
 
@@ -336,6 +352,8 @@ class StreamDecoder:
 
 class Dataset:
     def __init__(self, path: _Path) -> None: ...
+    @staticmethod
+    def foreign(path: _Path, tokenizer: Tokenizer) -> Dataset: ...
     @property
     def path(self) -> Path: ...
     @property
@@ -357,18 +375,55 @@ class Dataset:
     def read(self, split: str, first: int, count: int) -> npt.NDArray[np.int32]: ...
     def verify(self) -> None: ...
 
+class ReadOptions:
+    def __init__(
+        self,
+        *,
+        documents: str = "blank_line",
+        separator: str = "",
+        field: str = "text",
+        invalid_utf8: str = "refuse",
+    ) -> None: ...
+
+class Documents:
+    def __init__(self, sources: list[Any], reading: ReadOptions) -> None: ...
+    def __iter__(self) -> Documents: ...
+    def __next__(self) -> str: ...
+    @property
+    def bytes_read(self) -> int: ...
+    @property
+    def bytes_total(self) -> int: ...
+
 def check_prepare(out: _Path, *, val_fraction: float, overwrite: bool) -> None: ...
 def prepare_data(
-    files: Sequence[_Path],
+    sources: list[Any],
+    names: Sequence[tuple[str, int]],
     tokenizer: Tokenizer,
     out: _Path,
     *,
+    reading: ReadOptions,
     val_fraction: float,
-    documents: str,
-    normalize_whitespace: bool,
-    lowercase: bool,
-    invalid_utf8: str,
+    cleaning: Cleaning,
     shard_tokens: int,
     overwrite: bool,
     progress: _Progress = None,
 ) -> None: ...
+def split_data(
+    dataset: Dataset,
+    tokenizer_json: str,
+    out: _Path,
+    *,
+    val_fraction: float,
+    shard_tokens: int,
+    overwrite: bool,
+    progress: _Progress = None,
+) -> None: ...
+def inspect_text(
+    sources: list[Any],
+    *,
+    reading: ReadOptions,
+    cleaning: Cleaning,
+    most_bytes: int,
+    examples: int,
+    progress: _Progress = None,
+) -> dict[str, Any]: ...

@@ -53,6 +53,10 @@ class Tokenizer:
         min_frequency: int = 2,
         special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS,
         lowercase: bool = False,
+        remove_control: bool = False,
+        normalize_unicode: str = "none",
+        strip_accents: bool = False,
+        remove_punctuation: bool = False,
         normalize_whitespace: bool = False,
         invalid_utf8: str = "refuse",
         progress: ProgressFunction | None = None,
@@ -67,7 +71,7 @@ class Tokenizer:
         Parameters
         ----------
         files : path or iterable of paths, optional
-            UTF-8 text files.
+            UTF-8 text files, also compressed by gzip or zstd; ``-`` is standard input.
         texts : iterable of str, optional
             Texts instead of files; a generator is read once, a few megabytes at a time.
         model : {"bpe"}
@@ -82,12 +86,12 @@ class Tokenizer:
             names also get their roles (``eos_id`` ...).
         lowercase : bool
             Make lowercase a part of the tokenizer, for training and for every later text.
-        normalize_whitespace : bool
-            Train on text with white space normalized (see :func:`msltx.data.prepare`); the
-            tokenizer itself leaves white space as it is.
-        invalid_utf8 : {"refuse", "replace"}
+        remove_control, normalize_unicode, strip_accents, remove_punctuation, normalize_whitespace
+            Train on text that is cleaned so (see :func:`msltx.data.prepare`); the tokenizer itself
+            leaves text as it is.
+        invalid_utf8 : {"refuse", "replace", "skip"}
             What to do with bytes in files that are not UTF-8: an error with the file and the byte
-            offset, or U+FFFD in their place.
+            offset, U+FFFD in their place, or the line left out.
         progress : callable, optional
             Called with (stage, done, total); stages are "read" (bytes) and "merge" (tokens).
 
@@ -108,7 +112,13 @@ class Tokenizer:
             min_frequency=min_frequency,
             special_tokens=list(special_tokens),
             lowercase=lowercase,
-            normalize_whitespace=normalize_whitespace,
+            cleaning=_core.Cleaning(
+                remove_control=remove_control,
+                normalize_unicode=normalize_unicode,
+                strip_accents=strip_accents,
+                remove_punctuation=remove_punctuation,
+                normalize_whitespace=normalize_whitespace,
+            ),
             invalid_utf8=invalid_utf8,
         )
         if (files is None) == (texts is None):

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <functional>
@@ -12,6 +14,7 @@
 
 #include "msltx/data/batches.h"
 #include "msltx/data/dataset.h"
+#include "msltx/data/resplit.h"
 #include "text/temporary_folder.h"
 
 namespace msltx::data {
@@ -44,10 +47,10 @@ class PrepareTest : public TemporaryFolderTest {
   std::vector<std::string> documents(const TokenSplit& split) {
     std::vector<std::string> texts;
     for (const Shard& shard : split.shards()) {
-      const auto offsets = shard.document_offsets();
-      for (size_t i = 0; i + 1 < offsets.size(); ++i) {
-        std::vector<int32_t> ids(offsets[i + 1] - offsets[i]);
-        shard.read(static_cast<int64_t>(offsets[i]), ids);
+      const DocumentIndex index = shard.index();
+      for (int64_t i = 0; i < index.documents(); ++i) {
+        std::vector<int32_t> ids(static_cast<size_t>(index.begin(i + 1) - index.begin(i)));
+        shard.read(index.begin(i), ids);
         texts.push_back(tokenizer_->decode(ids));
       }
     }
@@ -124,14 +127,13 @@ TEST_F(PrepareTest, ShardsHaveTheirSize) {
 TEST_F(PrepareTest, CleaningAndSeparators) {
   const PrepareOptions clean{.val_fraction = 0,
                              .documents = Separator::line,
-                             .cleaning = {.whitespace = true, .lowercase = true}};
+                             .cleaning = {.lowercase = true, .whitespace = true}};
   const Dataset dataset = prepared("  A  b\t\r\nC\n", clean);
   EXPECT_EQ(documents(dataset.train()), (std::vector<std::string>{"a b[EOS]", "c[EOS]"}));
   EXPECT_EQ(dataset.train().bytes(), 7 + 1);  // of the original: "  A  b\t" and "C"
   EXPECT_EQ(dataset.val().tokens(), 0);
   const json meta = json::parse(dataset.meta_json());
-  EXPECT_EQ(meta["normalize_whitespace"], true);
-  EXPECT_EQ(meta["lowercase"], true);
+  EXPECT_EQ(meta["cleaning"].dump(), R"([{"step":"lowercase"},{"step":"normalize_whitespace"}])");
   EXPECT_EQ(meta["documents"], "line");
 }
 
@@ -233,6 +235,122 @@ TEST_F(PrepareTest, OverwritingRemovesTheDatasetAndNothingElse) {
   EXPECT_EQ(entries(), 7u);  // a.txt, b.txt, out, out.old, out.new, link, foreign
 }
 
+TEST_F(PrepareTest, WhatWasCleanedAndReadIsRecorded) {
+  const Dataset dataset =
+      prepared("caf\u00e9, \uff21!<|end|>\xff<|end|>b",
+               {.val_fraction = 0,
+                .documents = Separator::text,
+                .separator = "<|end|>",
+                .cleaning = {.form = text::NormalForm::nfkc, .accents = true, .punctuation = true},
+                .invalid_utf8 = text::InvalidUtf8::skip});
+  EXPECT_EQ(documents(dataset.train()), (std::vector<std::string>{"cafe A[EOS]", "b[EOS]"}));
+  const json meta = json::parse(dataset.meta_json());
+  EXPECT_EQ(meta["separator"], "<|end|>");
+  EXPECT_EQ(meta["cleaning"][0]["form"], "nfkc");
+  EXPECT_EQ(meta["cleaning"][1]["step"], "strip_accents");
+  EXPECT_EQ(meta["cleaning"][2]["step"], "remove_punctuation");
+  EXPECT_EQ(meta["invalid_utf8"]["skipped"], 1);
+}
+
+TEST_F(PrepareTest, WhatAKilledProcessLeftIsRemovedAndNothingElse) {
+  const pid_t child = fork();
+  if (child == 0) {
+    prepare({file("k.txt", corpus(3000))}, *tokenizer_, folder_ / "out", {}, executor_,
+            [](const text::Progress&) { std::raise(SIGKILL); });
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  const auto left = [&] {
+    int n = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+      n += entry.path().string().find("out.tmp-") != std::string::npos;
+    }
+    return n;
+  };
+  ASSERT_EQ(left(), 1);
+  EXPECT_THROW(Dataset(folder_ / "out"), FileError);
+  // Of a process that lives; and of one that is gone, but somebody's notes.
+  std::filesystem::create_directories(folder_ / concat("out.tmp-", getpid(), "-1"));
+  std::filesystem::create_directories(folder_ / concat("out.tmp-", child, "-77"));
+  file(concat("out.tmp-", child, "-77/notes.txt"), "dear diary");
+  prepared(corpus(20));
+  EXPECT_EQ(left(), 2);
+  EXPECT_EQ(read_file(folder_ / concat("out.tmp-", child, "-77") / "notes.txt"), "dear diary");
+}
+
+class ResplitTest : public PrepareTest {
+ protected:
+  Dataset split(const Dataset& dataset, const ResplitOptions& options, const char* name = "new") {
+    resplit(dataset, tokenizer_->to_json(), folder_ / name, options, executor_);
+    Dataset made(folder_ / name);
+    made.verify();
+    return made;
+  }
+  std::multiset<std::string> all(const Dataset& dataset) {
+    std::multiset<std::string> texts;
+    for (const char* name : kSplitNames) {
+      for (const std::string& text : documents(dataset.split(name))) texts.insert(text);
+    }
+    return texts;
+  }
+};
+
+TEST_F(ResplitTest, EveryDocumentGoesToOneSplitByItsIds) {
+  const Dataset dataset = prepared(corpus(1000), {.shard_tokens = 3000});
+  const Dataset made = split(dataset, {.val_fraction = 0.3, .shard_tokens = 4000});
+  EXPECT_EQ(all(made), all(dataset));
+  EXPECT_NEAR(static_cast<double>(made.val().documents()), 300, 60);
+  EXPECT_EQ(made.train().bytes() + made.val().bytes(),
+            dataset.train().bytes() + dataset.val().bytes());
+  // Where a document goes does not depend on where it was; a larger share keeps what was there.
+  const Dataset again = split(made, {.val_fraction = 0.3}, "again");
+  const auto was = documents(made.val()), is = documents(again.val());
+  EXPECT_EQ(std::multiset<std::string>(was.begin(), was.end()),
+            std::multiset<std::string>(is.begin(), is.end()));
+  const auto more = documents(split(made, {.val_fraction = 0.5}, "more").val());
+  const std::multiset<std::string> larger(more.begin(), more.end());
+  for (const std::string& text : was) EXPECT_TRUE(larger.contains(text));
+  const json meta = json::parse(made.meta_json());
+  EXPECT_EQ(meta["split_by"], "ids");
+  EXPECT_EQ(meta["sources"], json::parse(dataset.meta_json())["sources"]);
+}
+
+TEST_F(ResplitTest, InPlaceAndRefusals) {
+  const Dataset dataset = prepared(corpus(300));
+  const auto before = all(dataset);
+  EXPECT_THROW(split(dataset, {.val_fraction = 0.5}, "out"), FileError);
+  EXPECT_EQ(all(split(dataset, {.val_fraction = 0.5, .overwrite = true}, "out")), before);
+  EXPECT_EQ(message_of<ValueError>([&] { split(dataset, {.val_fraction = 1}); }),
+            "val_fraction is 1; it takes 0 to less than 1");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "new"));
+}
+
+TEST_F(ResplitTest, AnOldDatasetAndFilesOfOthers) {
+  const Path old = Path(MSLTX_SOURCE_DIR) / "tests_cpp" / "data" / "old" / "dataset_v1";
+  tokenizer_ = text::Tokenizer::load(old);
+  const Dataset first(old);
+  const Dataset made = split(first, {.val_fraction = 0.5});
+  EXPECT_EQ(all(made), all(first));
+  EXPECT_EQ(made.train().bytes() + made.val().bytes(), first.train().bytes() + first.val().bytes());
+  // The same ids as nanoGPT would have them.
+  std::filesystem::create_directories(folder_ / "nano");
+  for (const char* name : kSplitNames) {
+    std::vector<int32_t> ids(static_cast<size_t>(first.split(name).tokens()));
+    first.split(name).read(0, ids);
+    const std::vector<uint16_t> narrow(ids.begin(), ids.end());
+    file(concat("nano/", name, ".bin"),
+         {reinterpret_cast<const char*>(narrow.data()), 2 * narrow.size()});
+  }
+  const Dataset foreign = Dataset::foreign(folder_ / "nano", *tokenizer_);
+  EXPECT_EQ(foreign.train().tokens(), first.train().tokens());
+  EXPECT_EQ(foreign.val().documents(), first.val().documents());
+  EXPECT_EQ(all(split(foreign, {.val_fraction = 0.2}, "ours")), all(first));
+  EXPECT_THROW(Dataset::foreign(folder_ / "nano" / "val.bin", *tokenizer_), FileError);
+  EXPECT_THROW(Dataset::foreign(folder_ / "none", *tokenizer_), FileError);
+}
+
 TEST_F(PrepareTest, CancellingLeavesNothingBehind) {
   const Path path = file("a.txt", corpus(40000));
   EXPECT_THROW(prepare({path}, *tokenizer_, folder_ / "out", {}, executor_,
@@ -283,7 +401,7 @@ TEST_F(DatasetTest, DamagedMetaIsRefused) {
   EXPECT_EQ(complaint([](json&) {}), "");
   const std::vector<std::function<void(json&)>> changes{
       [](json& m) { m["format"] = "other"; },
-      [](json& m) { m["version"] = 2; },
+      [](json& m) { m["version"] = 3; },
       [](json& m) { m["version"] = "1"; },
       [](json& m) { m.erase("vocab_size"); },
       [](json& m) { m["vocab_size"] = 301; },
@@ -337,10 +455,15 @@ TEST_F(DatasetTest, AnOldDatasetIsReadAsEver) {
     for (int i = 0; i < 12; ++i) text += concat("Document ", i, "\nhas ", i * i, " words.\n\n");
     return text;
   }());
-  for (const char* name :
-       {"train-00000.bin", "train-00000.idx", "val-00000.bin", "val-00000.idx"}) {
+  for (const char* name : {"train-00000.bin", "val-00000.bin"}) {
     EXPECT_TRUE(read_file(again.path() / name) == read_file(old / name)) << name;
   }
+  const DocumentIndex before = dataset.train().shards()[0].index();
+  const DocumentIndex after = again.train().shards()[0].index();
+  EXPECT_FALSE(before.has_bytes());
+  ASSERT_EQ(before.documents(), after.documents());
+  for (int64_t i = 0; i <= after.documents(); ++i) EXPECT_EQ(before.begin(i), after.begin(i));
+  EXPECT_EQ(after.bytes_before(after.documents()), dataset.train().bytes());
 }
 
 TEST_F(DatasetTest, SplitsByName) {

@@ -18,7 +18,7 @@ class ShardTest : public TemporaryFolderTest {
     for (const int part : {tokens / 3, 1, tokens - tokens / 3 - 1}) {
       std::vector<int32_t> ids;
       for (int i = 0; i < part; ++i) ids.push_back(static_cast<int32_t>(next_++ * 7 % vocab_size));
-      writer.add_document(ids);
+      writer.add_document(ids, 5 * part);
     }
     EXPECT_EQ(writer.tokens(), tokens);
     writer.commit();
@@ -49,7 +49,13 @@ TEST_F(ShardTest, IdsComeBackInTwoAndInFourBytes) {
     for (int64_t i = 0; i < 200; ++i) {
       EXPECT_EQ(ids[static_cast<size_t>(i)], (50 + i) * 7 % vocab_size);
     }
-    EXPECT_EQ(shard.document_offsets(), (std::vector<uint64_t>{0, 100, 101, 300}));
+    const DocumentIndex index = shard.index();
+    ASSERT_EQ(index.documents(), 3);
+    const std::vector<int64_t> begins{0, 100, 101, 300}, bytes{0, 500, 505, 1500};
+    for (int64_t i = 0; i <= 3; ++i) {
+      EXPECT_EQ(index.begin(i), begins[static_cast<size_t>(i)]);
+      EXPECT_EQ(index.bytes_before(i), bytes[static_cast<size_t>(i)]);
+    }
     EXPECT_THROW(shard.read(101, ids), ValueError);
     EXPECT_THROW(shard.read(-1, ids), ValueError);
   }
@@ -118,18 +124,81 @@ TEST_F(ShardTest, TheIndexIsChecked) {
   const Shard shard(path, 1000);
   const auto broken = [&](const std::string& content) {
     write_file(index, content);
-    return message_of<FileError>([&] { shard.document_offsets(); });
+    return message_of<FileError>([&] { static_cast<void>(shard.index()); });
   };
   EXPECT_EQ(broken(whole), "");
   EXPECT_NE(broken(whole.substr(0, whole.size() - 8)), "");
   EXPECT_NE(broken(whole.substr(0, 20)), "");
   EXPECT_NE(broken("x" + whole.substr(1)), "");
   std::string unordered = whole;
-  unordered[32 + 8] = 120;  // the second document after the third
+  unordered[32 + 16] = 120;  // the second document after the third
   EXPECT_NE(broken(unordered).find("out of order"), std::string::npos);
   std::string other = whole;
   other[16] = 2;
   EXPECT_NE(broken(other).find("belongs to another shard"), std::string::npos);
+}
+
+class ForeignShardTest : public TemporaryFolderTest {
+ protected:
+  template <class T>
+  static std::string bytes_of(const std::vector<T>& numbers) {
+    return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(T)};
+  }
+  static std::string llmc(int32_t magic, int32_t version, int32_t tokens, const std::string& ids) {
+    std::vector<int32_t> header(256);
+    header[0] = magic;
+    header[1] = version;
+    header[2] = tokens;
+    return bytes_of(header) + ids;
+  }
+  static std::vector<int64_t> begins(const Shard& shard) {
+    const DocumentIndex index = shard.index();
+    std::vector<int64_t> out;
+    for (int64_t i = 0; i <= index.documents(); ++i) out.push_back(index.begin(i));
+    return out;
+  }
+  static std::vector<int32_t> ids_of(const Shard& shard) {
+    std::vector<int32_t> ids(static_cast<size_t>(shard.tokens()));
+    shard.read(0, ids);
+    return ids;
+  }
+};
+
+TEST_F(ForeignShardTest, NanoGpt) {
+  const std::vector<uint16_t> ids{5, 6, 9, 7, 9, 8};
+  const Shard shard = Shard::foreign(file("train.bin", bytes_of(ids)), 50257, 9);
+  EXPECT_EQ(ids_of(shard), (std::vector<int32_t>{5, 6, 9, 7, 9, 8}));
+  EXPECT_EQ(begins(shard), (std::vector<int64_t>{0, 3, 5, 6}));
+  shard.verify();
+  const Shard one = Shard::foreign(file("val.bin", bytes_of(ids)), 50257, std::nullopt);
+  EXPECT_EQ(begins(one), (std::vector<int64_t>{0, 6}));
+  const Shard wide =
+      Shard::foreign(file("w.bin", bytes_of(std::vector<uint32_t>{70000, 1})), 100000, 1);
+  EXPECT_EQ(ids_of(wide), (std::vector<int32_t>{70000, 1}));
+  EXPECT_EQ(Shard::foreign(file("e.bin", ""), 100, 1).tokens(), 0);
+  EXPECT_THROW(Shard::foreign(file("odd.bin", "abc"), 100, 1), FileError);
+  const Shard outside = Shard::foreign(file("o.bin", bytes_of(ids)), 8, std::nullopt);
+  EXPECT_THROW(outside.verify(), FileError);
+}
+
+TEST_F(ForeignShardTest, LlmC) {
+  const std::vector<uint16_t> ids{9, 5, 6, 9, 7};  // its token stands before each document
+  const Shard shard =
+      Shard::foreign(file("x_train.bin", llmc(20240520, 1, 5, bytes_of(ids))), 50257, 9);
+  EXPECT_EQ(ids_of(shard), (std::vector<int32_t>{9, 5, 6, 9, 7}));
+  EXPECT_EQ(begins(shard), (std::vector<int64_t>{0, 3, 5}));
+  const std::vector<uint32_t> wide{128000, 5};
+  EXPECT_EQ(
+      ids_of(Shard::foreign(file("l.bin", llmc(20240801, 7, 2, bytes_of(wide))), 128256, 128000)),
+      (std::vector<int32_t>{128000, 5}));
+  EXPECT_THROW(Shard::foreign(file("v.bin", llmc(20240520, 2, 5, bytes_of(ids))), 50257, 9),
+               FileError);
+  for (const int32_t tokens : {4, 6, -1, INT32_MAX}) {
+    EXPECT_THROW(Shard::foreign(file("t.bin", llmc(20240520, 1, tokens, bytes_of(ids))), 50257, 9),
+                 FileError);
+  }
+  EXPECT_THROW(Shard::foreign(file("s.bin", llmc(20240520, 1, 0, "").substr(0, 500)), 50257, 9),
+               FileError);
 }
 
 TEST(Checksum, DoesNotDependOnThePieces) {

@@ -69,9 +69,7 @@ TEST_F(TextBlocksTest, UnreadableFiles) {
   const auto missing =
       message_of<FileError>([&] { TextBlocks(folder_ / "no.txt", InvalidUtf8::refuse); });
   EXPECT_NE(missing.find("no.txt: No such file"), std::string::npos) << missing;
-  TextBlocks folder(folder_, InvalidUtf8::refuse);
-  std::string block;
-  EXPECT_THROW(folder.next(block), FileError);
+  EXPECT_THROW(TextBlocks(folder_, InvalidUtf8::refuse), FileError);
 }
 
 }  // namespace

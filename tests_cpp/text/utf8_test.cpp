@@ -59,7 +59,8 @@ TEST(Utf8, ReplacesMaximalSubparts) {
 TEST(Utf8, NamesAreChecked) {
   EXPECT_EQ(invalid_utf8_from_name("refuse"), InvalidUtf8::refuse);
   EXPECT_EQ(invalid_utf8_from_name("replace"), InvalidUtf8::replace);
-  EXPECT_THROW(invalid_utf8_from_name("skip"), ValueError);
+  EXPECT_EQ(invalid_utf8_from_name("skip"), InvalidUtf8::skip);
+  EXPECT_THROW(invalid_utf8_from_name("keep"), ValueError);
 }
 
 }  // namespace

@@ -1,12 +1,16 @@
 #include "msltx/base/file.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstdlib>
 #include <utility>
 
 #include "msltx/base/error.h"
@@ -113,9 +117,12 @@ AtomicFolder::AtomicFolder(Path path, Existing existing)
   if (error) {
     throw FileError(concat("cannot create ", path_.string(), ": ", error.message()));
   }
+  lock_ = open(temporary_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock_ >= 0) flock(lock_, LOCK_EX | LOCK_NB);
 }
 
 AtomicFolder::~AtomicFolder() {
+  if (lock_ >= 0) close(lock_);
   if (committed_) return;
   std::error_code ignored;
   fs::remove_all(temporary_, ignored);
@@ -154,6 +161,23 @@ void AtomicFolder::replace() {
   committed_ = true;
   fs::remove_all(former, error);
   if (error) throw FileError(concat("cannot remove ", former.string(), ": ", error.message()));
+}
+
+// The number tells of processes that this one can see, the lock also of those in another container.
+bool is_abandoned(const Path& folder, const Path& path) {
+  const std::string prefix = path.filename().string() + ".tmp-";
+  const std::string name = folder.filename().string();
+  if (!name.starts_with(prefix)) return false;
+  char* end = nullptr;
+  const long pid = std::strtol(name.c_str() + prefix.size(), &end, 10);
+  if (pid <= 0 || *end != '-' || kill(static_cast<pid_t>(pid), 0) == 0 || errno != ESRCH) {
+    return false;
+  }
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool free = flock(fd, LOCK_EX | LOCK_NB) == 0;
+  close(fd);
+  return free;
 }
 
 bool exchange_names(const Path& a, const Path& b) {

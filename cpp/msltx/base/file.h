@@ -66,7 +66,11 @@ class AtomicFolder {
   Path path_, temporary_;
   Existing existing_;
   bool committed_ = false;
+  int lock_ = -1;  // held while it is being filled: see is_abandoned
 };
+
+// True for a folder PATH.tmp-PID-N that an AtomicFolder of a process that is gone has left.
+bool is_abandoned(const Path& folder, const Path& path);
 
 // Exchanges two names in one system call; false where the system or the file system has none.
 bool exchange_names(const Path& a, const Path& b);

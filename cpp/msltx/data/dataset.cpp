@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "msltx/base/error.h"
+#include "msltx/data/dataset_writer.h"
+#include "msltx/text/byte_source.h"
 #include "msltx/text/json.h"
 
 namespace msltx::data {
@@ -120,7 +122,7 @@ Dataset::Dataset(const Path& folder) : path_(folder) {
     eos_id_ = static_cast<int32_t>(id);
   }
   const json& splits = meta.object(meta.root(), "splits");
-  for (const char* name : {"train", "val"}) {
+  for (const char* name : kSplitNames) {
     const json& split = meta.object(splits, name);
     std::vector<Shard> shards;
     for (const std::string& shard : meta.shard_names(split, name)) {
@@ -135,6 +137,49 @@ Dataset::Dataset(const Path& folder) : path_(folder) {
     }
     (name == std::string_view("train") ? train_ : val_) = std::move(made);
   }
+}
+
+Dataset Dataset::foreign(const Path& path, const text::Tokenizer& tokenizer) {
+  namespace fs = std::filesystem;
+  Dataset dataset;
+  dataset.path_ = path;
+  dataset.vocab_size_ = tokenizer.vocab_size();
+  dataset.eos_id_ = tokenizer.roles().eos;
+  std::vector<Path> files;
+  std::error_code error;
+  if (fs::is_directory(path, error)) {
+    for (const auto& entry : fs::directory_iterator(path, error)) {
+      if (entry.path().extension() == ".bin") files.push_back(entry.path());
+    }
+    std::sort(files.begin(), files.end());
+  } else {
+    files.push_back(path);
+  }
+  std::array<std::vector<Shard>, kSplitNames.size()> shards;
+  std::array<int64_t, kSplitNames.size()> documents{};
+  for (const Path& file : files) {
+    const std::string name = file.filename().string();
+    const bool val = name.find("val") != std::string::npos;
+    if (!val && files.size() > 1 && name.find("train") == std::string::npos) continue;
+    shards[val].push_back(Shard::foreign(file, dataset.vocab_size_, dataset.eos_id_));
+    documents[val] += shards[val].back().index().documents();
+  }
+  if (shards[0].empty()) {
+    throw FileError(concat(path.string(), " has no file of training tokens (*train*.bin)"));
+  }
+  for (size_t s = 0; s < kSplitNames.size(); ++s) {
+    TokenSplit split(kSplitNames[s], std::move(shards[s]), documents[s], 0);
+    (s == 0 ? dataset.train_ : dataset.val_) = std::move(split);
+  }
+  nlohmann::ordered_json meta = meta_of_tokenizer(tokenizer);
+  meta["documents"] = "found";
+  meta["sources"] = nlohmann::ordered_json::array();
+  for (const Path& file : files) {
+    meta["sources"].push_back({{"name", text::replace_invalid_utf8(file.filename().string())},
+                               {"bytes", text::size_on_disk(file)}});
+  }
+  dataset.meta_json_ = meta.dump(2) + '\n';
+  return dataset;
 }
 
 const TokenSplit& Dataset::split(std::string_view name) const {

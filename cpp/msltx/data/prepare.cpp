@@ -1,16 +1,12 @@
 #include "msltx/data/prepare.h"
 
-#include <algorithm>
-#include <array>
 #include <cstdio>
-#include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <utility>
 
 #include "msltx/base/error.h"
 #include "msltx/data/dataset.h"
-#include "msltx/data/shard.h"
+#include "msltx/data/dataset_writer.h"
 #include "msltx/text/piece_table.h"
 
 namespace msltx::data {
@@ -20,50 +16,6 @@ using json = nlohmann::ordered_json;
 
 constexpr size_t kTaskBytes = 1 << 17;  // of text per task: some milliseconds
 constexpr size_t kTasksPerWorker = 8;   // per batch of documents
-constexpr std::array<const char*, 2> kSplitNames{"train", "val"};
-
-// Shards of one split, one after the other.
-class SplitWriter {
- public:
-  SplitWriter(Path folder, std::string name, int64_t vocab_size, int64_t shard_tokens)
-      : folder_(std::move(folder)),
-        name_(std::move(name)),
-        vocab_size_(vocab_size),
-        shard_tokens_(shard_tokens) {}
-
-  void add_document(std::span<const int32_t> ids, int64_t bytes) {
-    if (shard_ && shard_->tokens() >= shard_tokens_) finish_shard();
-    if (!shard_) {
-      char number[16];
-      std::snprintf(number, sizeof number, "-%05zu.bin", names_.size());
-      names_.push_back(name_ + number);
-      shard_.emplace(folder_ / names_.back(), vocab_size_);
-    }
-    shard_->add_document(ids);
-    tokens_ += static_cast<int64_t>(ids.size());
-    bytes_ += bytes;
-    ++documents_;
-  }
-
-  json finish() {
-    if (shard_) finish_shard();
-    return {{"tokens", tokens_}, {"documents", documents_}, {"bytes", bytes_}, {"shards", names_}};
-  }
-  int64_t tokens() const { return tokens_; }
-  int64_t documents() const { return documents_; }
-
- private:
-  void finish_shard() {
-    shard_->commit();
-    shard_.reset();
-  }
-  Path folder_;
-  std::string name_;
-  int64_t vocab_size_, shard_tokens_;
-  std::optional<ShardWriter> shard_;
-  std::vector<std::string> names_;
-  int64_t tokens_ = 0, documents_ = 0, bytes_ = 0;
-};
 
 // What a task makes of its documents.
 struct Encoded {
@@ -76,11 +28,27 @@ struct Encoded {
   std::vector<Place> documents;
 };
 
+json cleaning_json(const text::Cleaning& cleaning) {
+  json steps = json::array();
+  for (const text::CleaningStep& step : text::steps_of(cleaning)) {
+    if (step.name == "normalize_unicode") {
+      steps.push_back({{"step", step.name},
+                       {"form", text::name_of(cleaning.form)},
+                       {"unicode", text::normal_form_version()}});
+    } else {
+      steps.push_back({{"step", step.name}});
+    }
+  }
+  return steps;
+}
+
 class Preparation {
  public:
-  Preparation(const std::vector<Path>& files, const text::Tokenizer& tokenizer,
-              const PrepareOptions& options, Executor& executor, const text::ProgressFn& progress)
-      : files_(files),
+  Preparation(DocumentSource& source, const std::vector<SourceName>& names,
+              const text::Tokenizer& tokenizer, const PrepareOptions& options, Executor& executor,
+              const text::ProgressFn& progress)
+      : source_(source),
+        names_(names),
         tokenizer_(tokenizer),
         options_(options),
         executor_(executor),
@@ -89,26 +57,29 @@ class Preparation {
   void write(const Path& folder) {
     SplitWriter train(folder, kSplitNames[0], tokenizer_.vocab_size(), options_.shard_tokens);
     SplitWriter val(folder, kSplitNames[1], tokenizer_.vocab_size(), options_.shard_tokens);
-    DocumentReader reader(files_, options_.documents, options_.invalid_utf8);
     std::vector<std::vector<Document>> current, ahead;
-    read_batch(reader, ahead);
-    while (!ahead.empty()) {
+    std::vector<Encoded> encoded, written;
+    read_batch(ahead);
+    while (!ahead.empty() || !encoded.empty()) {
       std::swap(current, ahead);
-      std::vector<Encoded> encoded(current.size());
-      // Task 0 reads the next documents while the others encode these.
-      executor_.parallel_for(static_cast<int64_t>(current.size()) + 1, [&](int64_t task, int) {
+      std::swap(written, encoded);
+      ahead.clear();
+      encoded.clear();
+      encoded.resize(current.size());
+      // While these documents are encoded, the next ones are read and those before are written.
+      executor_.parallel_for(static_cast<int64_t>(current.size()) + 3, [&](int64_t task, int) {
         executor_.check_cancelled();
-        if (task == 0) return read_batch(reader, ahead);
-        const auto k = static_cast<size_t>(task) - 1;
+        if (task == 0) return read_batch(ahead);
+        if (task <= 2) return append(written, task == 2, task == 2 ? val : train);
+        const auto k = static_cast<size_t>(task) - 3;
         for (const Document& document : current[k]) encode(document, encoded[k]);
       });
-      for (const Encoded& part : encoded) append(part, train, val);
-      if (progress_) progress_({"encode", reader.bytes_read(), reader.bytes_total()});
+      if (progress_) progress_({"encode", source_.bytes_read(), source_.bytes_total()});
       executor_.check_cancelled();
     }
     if (train.tokens() == 0) {
       throw ValueError(val.tokens() == 0
-                           ? std::string("there is no text to prepare")
+                           ? "there is no text to prepare"
                            : concat("all ", val.documents(),
                                     " documents fell into the validation split; val_fraction is ",
                                     options_.val_fraction));
@@ -118,12 +89,15 @@ class Preparation {
   }
 
  private:
-  void read_batch(DocumentReader& reader, std::vector<std::vector<Document>>& tasks) const {
-    tasks.clear();
+  void read_batch(std::vector<std::vector<Document>>& tasks) {
+    if (at_end_) return;
     const size_t most = kTasksPerWorker * static_cast<size_t>(executor_.threads());
     size_t bytes = kTaskBytes;
     for (Document document; tasks.size() < most || bytes < kTaskBytes;) {
-      if (!reader.next(document)) break;
+      if (!source_.next(document)) {
+        at_end_ = true;
+        break;
+      }
       if (bytes >= kTaskBytes) {
         tasks.emplace_back();
         bytes = 0;
@@ -146,122 +120,85 @@ class Preparation {
                              .bytes = static_cast<int64_t>(document.text.size())});
   }
 
-  static void append(const Encoded& part, SplitWriter& train, SplitWriter& val) {
-    std::span<const int32_t> ids(part.ids);
-    for (const Encoded::Place& document : part.documents) {
-      (document.val ? val : train).add_document(ids.first(document.ids), document.bytes);
-      ids = ids.subspan(document.ids);
+  static void append(const std::vector<Encoded>& parts, bool val, SplitWriter& writer) {
+    for (const Encoded& part : parts) {
+      std::span<const int32_t> ids(part.ids);
+      for (const Encoded::Place& document : part.documents) {
+        if (document.val == val) writer.add_document(ids.first(document.ids), document.bytes);
+        ids = ids.subspan(document.ids);
+      }
     }
   }
 
   void write_meta(const Path& folder, SplitWriter& train, SplitWriter& val) const {
     json sources = json::array();
-    for (const Path& file : files_) {
-      std::error_code unknown;
-      const auto size = std::filesystem::file_size(file, unknown);
-      sources.push_back({{"name", text::replace_invalid_utf8(file.filename().string())},
-                         {"bytes", unknown ? 0 : size}});
+    for (const SourceName& source : names_) {
+      sources.push_back({{"name", source.name}, {"bytes", source.bytes}});
     }
-    json eos;
-    if (tokenizer_.roles().eos) eos = *tokenizer_.roles().eos;
-    char hash[17];
-    std::snprintf(hash, sizeof hash, "%016llx",
-                  static_cast<unsigned long long>(text::hash_bytes(tokenizer_.to_json())));
-    const json meta{{"format", kFormat},
-                    {"version", kFormatVersion},
-                    {"vocab_size", tokenizer_.vocab_size()},
-                    {"bytes_per_token", bytes_per_token(tokenizer_.vocab_size())},
-                    {"eos_id", eos},
-                    {"tokenizer_hash", hash},
-                    {"documents", name_of(options_.documents)},
-                    {"normalize_whitespace", options_.cleaning.whitespace},
-                    {"lowercase", options_.cleaning.lowercase},
-                    {"val_fraction", options_.val_fraction},
-                    {"sources", sources},
-                    {"splits", {{kSplitNames[0], train.finish()}, {kSplitNames[1], val.finish()}}}};
-    write_file(folder / kMetaName, meta.dump(2) + '\n');
+    json meta = meta_of_tokenizer(tokenizer_);
+    meta["documents"] = name_of(options_.documents);
+    if (options_.documents == Separator::text) meta["separator"] = options_.separator;
+    meta["field"] = options_.field;
+    meta["cleaning"] = cleaning_json(options_.cleaning);
+    const text::InvalidCounts counts = source_.counts();
+    meta["invalid_utf8"] = {{"rule", text::name_of(options_.invalid_utf8)},
+                            {"replaced", counts.replaced},
+                            {"skipped", counts.skipped}};
+    meta["val_fraction"] = options_.val_fraction;
+    meta["split_by"] = "text";
+    meta["sources"] = std::move(sources);
+    meta["splits"] = {{kSplitNames[0], train.finish()}, {kSplitNames[1], val.finish()}};
+    write_file(folder / kMetaName, meta.dump(2, ' ', false, json::error_handler_t::replace) + '\n');
   }
 
-  const std::vector<Path>& files_;
+  DocumentSource& source_;
+  const std::vector<SourceName>& names_;
   const text::Tokenizer& tokenizer_;
   const PrepareOptions& options_;
   Executor& executor_;
   const text::ProgressFn& progress_;
+  bool at_end_ = false;
 };
-
-void check(const PrepareOptions& options) {
-  if (!(options.val_fraction >= 0 && options.val_fraction < 1)) {
-    throw ValueError(
-        concat("val_fraction is ", options.val_fraction, "; it takes 0 to less than 1"));
-  }
-  if (options.shard_tokens < 1) {
-    throw ValueError(concat("shard_tokens is ", options.shard_tokens, "; it takes at least 1"));
-  }
-}
-
-bool is_dataset(const Path& folder) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(folder / kMetaName, error)) return false;
-  const json meta = json::parse(read_file(folder / kMetaName), nullptr, false);
-  return meta.is_object() && meta.contains("format") && meta["format"] == kFormat;
-}
-
-bool belongs_to_dataset(const Path& name) {
-  const std::string text = name.string();
-  const bool of_split = std::any_of(kSplitNames.begin(), kSplitNames.end(), [&](const char* split) {
-    return text.starts_with(concat(split, "-"));
-  });
-  return text == kMetaName || text == kTokenizerName ||
-         (of_split && (name.extension() == ".bin" || name.extension() == ".idx"));
-}
-
-// The folder that `out` stands for: without a slash at its end, a link followed. Throws unless it
-// is free, or holds what may be replaced: nothing at all, or a dataset and nothing else.
-Path check_place(const Path& out, bool overwrite) {
-  namespace fs = std::filesystem;
-  Path place = out.has_filename() ? out : out.parent_path();  // "data/x/" is "data/x"
-  if (!place.has_filename() || place.filename() == "." || place.filename() == "..") {
-    throw ValueError(concat("out is \"", out.string(), "\"; it takes the name of a folder"));
-  }
-  std::error_code error;
-  if (fs::is_symlink(place, error)) place = fs::weakly_canonical(place, error);
-  if (!fs::exists(place, error)) return place;
-  if (fs::is_directory(place, error) && fs::is_empty(place, error)) return place;
-  if (!is_dataset(place)) {
-    throw FileError(concat(place.string(), " is in the way: it is no dataset"));
-  }
-  if (!overwrite) {
-    throw FileError(concat(place.string(), " exists already; overwrite replaces it"));
-  }
-  for (const auto& entry : fs::directory_iterator(place, error)) {
-    const Path name = entry.path().filename();
-    if (!belongs_to_dataset(name)) {
-      throw FileError(concat(place.string(), " cannot be replaced: it holds ", name.string(),
-                             ", which is no part of a dataset"));
-    }
-  }
-  return place;
-}
 
 }  // namespace
 
 bool belongs_to_val(std::string_view text, double val_fraction) {
-  // 53 bits of the hash as a number in [0, 1).
-  return static_cast<double>(text::hash_bytes(text) >> 11) * 0x1p-53 < val_fraction;
+  return share_of_hash(text::hash_bytes(text)) < val_fraction;
 }
 
 void check_prepare(const Path& out, const PrepareOptions& options) {
-  check(options);
+  check_share(options.val_fraction, options.shard_tokens);
+  check(options.reading());
   check_place(out, options.overwrite);
+}
+
+std::vector<SourceName> source_names(const std::vector<Path>& files) {
+  std::vector<SourceName> names;
+  for (const Path& file : files) {
+    names.push_back(
+        {text::replace_invalid_utf8(file.filename().string()), text::size_on_disk(file)});
+  }
+  return names;
 }
 
 void prepare(const std::vector<Path>& files, const text::Tokenizer& tokenizer, const Path& out,
              const PrepareOptions& options, Executor& executor, const text::ProgressFn& progress) {
   check_prepare(out, options);
   if (files.empty()) throw ValueError("there are no files to prepare");
-  AtomicFolder folder(check_place(out, options.overwrite), Existing::replace);
-  executor.run(
-      [&] { Preparation(files, tokenizer, options, executor, progress).write(folder.path()); });
+  DocumentReader reader(files, options.reading());
+  prepare(reader, source_names(files), tokenizer, out, options, executor, progress);
+}
+
+void prepare(DocumentSource& source, const std::vector<SourceName>& names,
+             const text::Tokenizer& tokenizer, const Path& out, const PrepareOptions& options,
+             Executor& executor, const text::ProgressFn& progress) {
+  check_prepare(out, options);
+  const Path place = check_place(out, options.overwrite);
+  remove_abandoned(place);
+  AtomicFolder folder(place, Existing::replace);
+  executor.run([&] {
+    Preparation(source, names, tokenizer, options, executor, progress).write(folder.path());
+  });
   check_place(out, options.overwrite);  // much may have happened there meanwhile
   folder.commit();
 }

@@ -1,12 +1,5 @@
 #include "msltx/text/text_blocks.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <utility>
-
 #include "msltx/base/error.h"
 #include "msltx/text/split.h"
 
@@ -15,17 +8,26 @@ namespace {
 
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
-}  // namespace
-
-TextBlocks::TextBlocks(Path path, InvalidUtf8 invalid, int64_t block_bytes)
-    : path_(std::move(path)), invalid_(invalid), block_bytes_(static_cast<size_t>(block_bytes)) {
-  fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd_ < 0) throw FileError(system_error_message("open", path_.string()));
-  struct stat info {};
-  if (fstat(fd_, &info) == 0 && S_ISREG(info.st_mode)) total_ = info.st_size;
+// The lines of `block` that are UTF-8; `skipped` counts the others.
+std::string without_invalid_lines(std::string_view block, int64_t& skipped) {
+  std::string out;
+  while (!block.empty()) {
+    const size_t feed = block.find('\n');
+    const std::string_view line = block.substr(0, feed == block.npos ? block.npos : feed + 1);
+    if (find_invalid_utf8(line) == kValid) {
+      out += line;
+    } else {
+      ++skipped;
+    }
+    block.remove_prefix(line.size());
+  }
+  return out;
 }
 
-TextBlocks::~TextBlocks() { close(fd_); }
+}  // namespace
+
+TextBlocks::TextBlocks(const Path& path, InvalidUtf8 invalid, int64_t block_bytes)
+    : source_(path), invalid_(invalid), block_bytes_(static_cast<size_t>(block_bytes)) {}
 
 bool TextBlocks::fill() {
   // Three bytes more than a block: a cut then never has to fall inside a character.
@@ -33,11 +35,8 @@ bool TextBlocks::fill() {
   while (!at_end_ && pending_.size() < target) {
     const size_t have = pending_.size();
     pending_.resize(target);
-    const ssize_t n = read(fd_, pending_.data() + have, target - have);
-    if (n < 0 && errno != EINTR) {
-      throw FileError(system_error_message("read", path_.string()));
-    }
-    pending_.resize(have + (n > 0 ? static_cast<size_t>(n) : 0));
+    const size_t n = source_.read(pending_.data() + have, target - have);
+    pending_.resize(have + n);
     at_end_ = n == 0;
     if (offset_ == 0 && pending_.starts_with(kByteOrderMark)) {
       pending_.erase(0, kByteOrderMark.size());
@@ -62,14 +61,21 @@ size_t TextBlocks::cut() const {
   return at;
 }
 
-void TextBlocks::make_valid(std::string& block) const {
+void TextBlocks::make_valid(std::string& block) {
+  if (invalid_ == InvalidUtf8::keep) return;
   const size_t bad = find_invalid_utf8(block);
   if (bad == kValid) return;
-  if (invalid_ == InvalidUtf8::refuse) {
-    throw FileError(concat(path_.string(), " has ", describe_invalid_utf8(block, bad, offset_),
-                           "; invalid_utf8=replace reads it with U+FFFD instead"));
+  switch (invalid_) {
+    case InvalidUtf8::replace:
+      block = replace_invalid_utf8(block, &counts_.replaced);
+      break;
+    case InvalidUtf8::skip:
+      block = without_invalid_lines(block, counts_.skipped);
+      break;
+    default:
+      throw FileError(concat(source_.name(), " has ", describe_invalid_utf8(block, bad, offset_),
+                             "; invalid_utf8=replace reads it with U+FFFD instead"));
   }
-  block = replace_invalid_utf8(block);
 }
 
 bool TextBlocks::next(std::string& block) {

@@ -155,11 +155,16 @@ void check(const TrainOptions& options) {
   check(bpe_options(options));
 }
 
+Cleaning training_cleaning(const TrainOptions& options) {
+  Cleaning cleaning = options.cleaning;
+  cleaning.lowercase |= options.lowercase;
+  return cleaning;
+}
+
 Tokenizer Tokenizer::train(std::span<const Path> files, const TrainOptions& options,
                            Executor& executor, const ProgressFn& progress) {
   check(options);
-  WordCounter counter({.whitespace = options.normalize_whitespace, .lowercase = options.lowercase},
-                      executor);
+  WordCounter counter(training_cleaning(options), executor);
   int64_t total = 0;
   for (const Path& file : files) {
     std::error_code unknown;

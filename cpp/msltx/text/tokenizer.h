@@ -15,6 +15,7 @@
 #include "msltx/base/executor.h"
 #include "msltx/base/file.h"
 #include "msltx/text/added_tokens.h"
+#include "msltx/text/cleaning.h"
 #include "msltx/text/piece_table.h"
 #include "msltx/text/progress.h"
 #include "msltx/text/split_pattern.h"
@@ -55,11 +56,13 @@ struct TrainOptions {
   int64_t vocab_size = 8192;  // special tokens and the 256 bytes included
   int64_t min_frequency = 2;  // of a pair, to be merged; 0 counts as 1
   std::vector<std::string> special_tokens = default_special_tokens();
-  bool lowercase = false;
-  // Normalize white space (see Cleaning) of what is trained on; the tokenizer itself does not.
-  bool normalize_whitespace = false;
+  bool lowercase = false;  // a part of the tokenizer
+  Cleaning cleaning;       // of what is trained on; the tokenizer itself does not clean
   InvalidUtf8 invalid_utf8 = InvalidUtf8::refuse;
 };
+
+// What is done to text before its pre-tokens are counted.
+Cleaning training_cleaning(const TrainOptions& options);
 
 // Throws ValueError for what Tokenizer::train refuses whatever the text, before it is read.
 void check(const TrainOptions& options);

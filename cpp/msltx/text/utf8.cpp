@@ -63,7 +63,22 @@ size_t skip_ascii(std::string_view text, size_t at) {
 InvalidUtf8 invalid_utf8_from_name(std::string_view name) {
   if (name == "refuse") return InvalidUtf8::refuse;
   if (name == "replace") return InvalidUtf8::replace;
-  throw ValueError(concat("invalid_utf8 is ", name, "; it takes refuse or replace"));
+  if (name == "skip") return InvalidUtf8::skip;
+  throw ValueError(concat("invalid_utf8 is ", name, "; it takes refuse, replace or skip"));
+}
+
+std::string_view name_of(InvalidUtf8 invalid) {
+  switch (invalid) {
+    case InvalidUtf8::refuse:
+      return "refuse";
+    case InvalidUtf8::replace:
+      return "replace";
+    case InvalidUtf8::skip:
+      return "skip";
+    case InvalidUtf8::keep:
+      return "keep";
+  }
+  return "";
 }
 
 size_t find_invalid_utf8(std::string_view text) {
@@ -77,7 +92,7 @@ size_t find_invalid_utf8(std::string_view text) {
   return kValid;
 }
 
-std::string replace_invalid_utf8(std::string_view text) {
+std::string replace_invalid_utf8(std::string_view text, int64_t* replaced) {
   std::string out;
   out.reserve(text.size());
   for (size_t at = 0; at < text.size();) {
@@ -88,6 +103,7 @@ std::string replace_invalid_utf8(std::string_view text) {
     }
     out += text.substr(at, bad);
     out += kReplacement;
+    if (replaced) ++*replaced;
     at += bad + static_cast<size_t>(sequence_at(text, at + bad).length);
   }
   return out;

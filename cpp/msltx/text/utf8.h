@@ -14,10 +14,25 @@ namespace msltx::text {
 enum class InvalidUtf8 : uint8_t {
   refuse,   // an error that names the file and the byte offset
   replace,  // each maximal broken part becomes U+FFFD (as Python's errors="replace")
+  skip,     // the document that has them is left out; where lines are read, the line
+  keep,     // they are handed on as they are: whoever asks for this looks for them
 };
 
-// Throws ValueError for a name other than refuse and replace.
+// What a reader has met.
+struct InvalidCounts {
+  int64_t replaced = 0;  // broken parts that became U+FFFD
+  int64_t skipped = 0;   // documents, or lines, left out
+
+  InvalidCounts& operator+=(const InvalidCounts& other) {
+    replaced += other.replaced;
+    skipped += other.skipped;
+    return *this;
+  }
+};
+
+// Throws ValueError for a name other than refuse, replace and skip.
 InvalidUtf8 invalid_utf8_from_name(std::string_view name);
+std::string_view name_of(InvalidUtf8 invalid);
 
 inline constexpr size_t kValid = std::string_view::npos;
 
@@ -25,8 +40,8 @@ inline constexpr size_t kValid = std::string_view::npos;
 // overlong forms and code points past U+10FFFF are not well-formed.
 size_t find_invalid_utf8(std::string_view text);
 
-// `text` with every maximal ill-formed part replaced by U+FFFD.
-std::string replace_invalid_utf8(std::string_view text);
+// `text` with every maximal ill-formed part replaced by U+FFFD; `replaced` counts them.
+std::string replace_invalid_utf8(std::string_view text, int64_t* replaced = nullptr);
 
 // How many bytes at the end of `text` begin a sequence that more bytes could complete: 0 to 3.
 size_t incomplete_utf8_tail(std::string_view text);

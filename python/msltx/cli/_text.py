@@ -32,7 +32,13 @@ INTEGER = _Integer()
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_STAGES = {"read": "reading", "merge": "merging", "encode": "encoding"}
+_STAGES = {
+    "read": "reading",
+    "merge": "merging",
+    "encode": "encoding",
+    "inspect": "reading",
+    "split": "splitting",
+}
 
 
 @contextmanager
@@ -54,7 +60,8 @@ def progress_bar() -> Iterator[ProgressFunction | None]:
         tasks: dict[str, TaskID] = {}
 
         def show(stage: str, done: int, total: int) -> None:
-            amount = f"{done:,} tokens" if stage == "merge" else f"{done / 1e6:,.1f} MB"
+            in_tokens = stage in ("merge", "split")
+            amount = f"{done:,} tokens" if in_tokens else f"{done / 1e6:,.1f} MB"
             if stage not in tasks:
                 tasks[stage] = bar.add_task(_STAGES.get(stage, stage), amount=amount)
             bar.update(tasks[stage], completed=done, total=total or None, amount=amount)
@@ -62,25 +69,107 @@ def progress_bar() -> Iterator[ProgressFunction | None]:
         yield show
 
 
-def cleaning_options(command: Command) -> Command:
-    """Add the options that say how text is read and cleaned."""
-    for option in (
-        click.option(
-            "--invalid-utf8",
-            type=click.Choice(["refuse", "replace"]),
-            default="refuse",
-            show_default=True,
-            help="Bytes that are not UTF-8: an error with file and offset, or U+FFFD.",
-        ),
-        click.option(
-            "--normalize-whitespace",
-            is_flag=True,
-            help="Runs of white space become one space; lines are trimmed, CRLF becomes LF.",
-        ),
-        click.option("--lowercase", is_flag=True, help="Turn text to lowercase."),
-    ):
+def _add(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+    for option in reversed(options):  # so that help lists them in this order
         command = option(command)
     return command
+
+
+def reading_options(command: Command) -> Command:
+    """Add the options that say how documents are read."""
+    return _add(
+        command,
+        (
+            click.option(
+                "--documents",
+                type=click.Choice(["blank_line", "line", "file", "text", "record"]),
+                default="blank_line",
+                show_default=True,
+                help="What ends a document; record: files of JSON lines, whatever their name.",
+            ),
+            click.option(
+                "--separator",
+                metavar="TEXT",
+                help="The text between documents, as <|endoftext|>; \\n is a line end.",
+            ),
+            click.option(
+                "--field",
+                default="text",
+                show_default=True,
+                metavar="NAME",
+                help="Of JSON lines and Parquet files: the field that has the text.",
+            ),
+        ),
+    )
+
+
+def cleaning_options(command: Command) -> Command:
+    """Add the options that say what is done to text before it is encoded."""
+    return _add(
+        command,
+        (
+            click.option(
+                "--invalid-utf8",
+                type=click.Choice(["refuse", "replace", "skip"]),
+                default="refuse",
+                show_default=True,
+                help="Bytes that are not UTF-8: an error with file and offset, U+FFFD in their "
+                "place, or the document left out.",
+            ),
+            click.option(
+                "--remove-control", is_flag=True, help="Drop control characters but white space."
+            ),
+            click.option(
+                "--normalize-unicode",
+                type=click.Choice(["none", "nfc", "nfd", "nfkc", "nfkd"]),
+                default="none",
+                show_default=True,
+                help="Bring text to a Unicode normalization form.",
+            ),
+            click.option("--strip-accents", is_flag=True, help="Drop accents: é becomes e."),
+            click.option("--lowercase", is_flag=True, help="Turn text to lowercase."),
+            click.option(
+                "--remove-punctuation", is_flag=True, help="Drop punctuation, but no symbols."
+            ),
+            click.option(
+                "--normalize-whitespace",
+                is_flag=True,
+                help="Runs of white space become one space; lines are trimmed, CRLF becomes LF.",
+            ),
+        ),
+    )
+
+
+READING = ("documents", "separator", "field", "invalid_utf8")
+CLEANING = (
+    "remove_control",
+    "normalize_unicode",
+    "strip_accents",
+    "lowercase",
+    "remove_punctuation",
+    "normalize_whitespace",
+)
+
+
+def unescaped(separator: str | None) -> str | None:
+    r"""Read \n and \t in a separator as a shell user means them."""
+    return separator and separator.replace("\\n", "\n").replace("\\t", "\t")
+
+
+def train_tokenizer(
+    files: list[Path], options: dict[str, Any], progress: ProgressFunction | None
+) -> Tokenizer:
+    """Train a tokenizer on files; where they hold records, on the texts in them."""
+    from msltx import Tokenizer
+    from msltx.data import documents, has_records
+
+    reading = {name: options.pop(name) for name in READING if name in options}
+    if has_records(files) or reading.get("documents") == "record":
+        texts = documents(files, **reading)
+        return Tokenizer.train(texts=texts, progress=progress, **options)
+    return Tokenizer.train(
+        files, invalid_utf8=reading["invalid_utf8"], progress=progress, **options
+    )
 
 
 def says_flags(command: Command) -> Command:

@@ -17,6 +17,7 @@ from msltx.cli._text import (
     progress_bar,
     says_flags,
     standard_input,
+    train_tokenizer,
 )
 
 
@@ -54,6 +55,13 @@ def tokenizer() -> None:
     metavar="TEXT",
     help="May be given several times; default: [PAD] [UNK] [BOS] [EOS].",
 )
+@click.option(
+    "--field",
+    default="text",
+    show_default=True,
+    metavar="NAME",
+    help="Of JSON lines and Parquet files: the field that has the text.",
+)
 @cleaning_options
 @says_flags
 def train(
@@ -65,17 +73,15 @@ def train(
 ) -> None:
     """Train a tokenizer on text files.
 
-    FILE is a text file, a folder (its .txt and .md files), or a pattern in quotation marks. Text is
-    read in constant memory.
+    FILE is a text file (.txt, .md, .jsonl, .parquet; also .gz and .zst), a folder of them, a
+    pattern in quotation marks, or - for standard input. Text is read in constant memory.
     """
-    from msltx import Tokenizer
-
     if special_tokens:
         options["special_tokens"] = special_tokens
     files = named_files(sources)
     check_writable(out, overwrite, "tokenizer.json")
     with progress_bar() as progress:
-        made = Tokenizer.train(files, progress=progress, **options)
+        made = train_tokenizer(files, dict(options), progress)
     path = made.save(out)
     if made.vocab_size < options["vocab_size"]:
         click.echo(
