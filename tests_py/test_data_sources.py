@@ -283,3 +283,55 @@ def test_token_files_of_llm_c_and_nanogpt(tok: Tokenizer, tmp_path: Path) -> Non
     other = Tokenizer.train(texts=["abc abc"], vocab_size=261)
     with pytest.raises(msltx.FileError, match="with another tokenizer than the one given"):
         data.open(made.path, other)
+
+
+def _prepare_from_a_pipe(megabytes: int, tok: Path, out: Path) -> int:
+    """Prepare so much generated text from standard input; give the most memory it took, in MB."""
+    program = (
+        "import resource, sys\n"
+        "from msltx.cli import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "finally:\n"
+        "    print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    command = [sys.executable, "-c", program, "data", "prepare", "-", "--tokenizer", str(tok)]
+    with subprocess.Popen(
+        [*command, "--out", str(out), "--documents", "line", "--overwrite"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        block = b"".join(
+            b"Document %d and more of the same kind of words\n" % i for i in range(20000)
+        )
+        for _ in range(megabytes * 1_000_000 // len(block)):
+            process.stdin.write(block)
+        process.stdin.close()
+        printed = process.stdout.read().decode()
+    assert process.returncode == 0
+    return int(printed.split("peak ")[1])
+
+
+@pytest.mark.campaign
+def test_memory_does_not_grow_with_the_text(tok: Tokenizer, tmp_path: Path) -> None:
+    tok.save(tmp_path / "tok.json")
+    small = _prepare_from_a_pipe(200, tmp_path / "tok.json", tmp_path / "out")
+    large = _prepare_from_a_pipe(4000, tmp_path / "tok.json", tmp_path / "out")
+    print(f"peak memory: {small} MB for 200 MB of text, {large} MB for 4 GB")
+    assert large < 300
+    assert large - small < 20
+
+
+def test_old_datasets_are_read_as_ever() -> None:
+    old = Path(__file__).resolve().parent.parent / "tests_cpp" / "data" / "old"
+    first, second = (data.open(old / f"dataset_v{version}") for version in (1, 2))
+    for split in ("train", "val"):
+        assert np.array_equal(first.tokens(split), second.tokens(split))
+        assert first.bytes_per_token(split) == second.bytes_per_token(split)
+    first.verify()
+    second.verify()
+    assert [step["step"] for step in second.meta["cleaning"]] == [
+        "normalize_unicode", "normalize_whitespace",
+    ]  # fmt: skip

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -38,6 +38,7 @@ _STAGES = {
     "encode": "encoding",
     "inspect": "reading",
     "split": "splitting",
+    "download": "downloading",
 }
 
 
@@ -205,7 +206,7 @@ _FLAGS = {
 }
 
 
-def named_files(sources: tuple[str, ...]) -> list[Path]:
+def named_files(sources: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """List the text files that arguments stand for, and say on stderr which are given twice."""
     from msltx.data import text_files
 

@@ -90,18 +90,24 @@ def prepare(
     """Turn text files into a dataset.
 
     FILE is a text file (.txt, .md, .jsonl, .parquet; also .gz and .zst), a folder of them, a
-    pattern in quotation marks, or - for standard input.
+    pattern in quotation marks, - for standard input, an http address, or the name of a text that
+    is known: shakespeare, tinystories. What is fetched is kept in data/downloads.
     """
     from msltx import _core
     from msltx.data import prepare as prepare_data
+    from msltx.data._download import fetch_sources
 
     if (tokenizer_path is None) == (vocab_size is None):
         raise click.UsageError("give --tokenizer or --vocab-size, one of them")
     options["separator"] = unescaped(options["separator"])
-    files = named_files(sources)
     _core.check_prepare(
         options["out"], val_fraction=options["val_fraction"], overwrite=options["overwrite"]
     )
+    with progress_bar() as progress:
+        fetched, separator = fetch_sources(sources, progress=progress)
+    if separator is not None and options["separator"] is None:
+        options["separator"] = separator
+    files = named_files(fetched)
     for file in files if vocab_size is not None else []:
         once = str(file) == "-" or (file.exists() and not file.is_file() and not file.is_dir())
         if once:

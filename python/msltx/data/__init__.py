@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 
 from msltx.data._dataset import Dataset
+from msltx.data._download import DATASETS, download
 from msltx.data._inspect import TextReport, inspect
 from msltx.data._prepare import prepare, split
 from msltx.data._sources import documents, has_records, text_files
 from msltx.tokenizer import Tokenizer
 
 __all__ = [
+    "DATASETS",
     "Dataset",
     "TextReport",
     "documents",
+    "download",
     "has_records",
     "inspect",
     "open",
