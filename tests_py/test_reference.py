@@ -44,16 +44,19 @@ def assert_backward_matches_differences(name: str, definition: Definition) -> No
         for n, a in definition.generate(rng, **definition.cases[0]).items()
     }
     assert definition.backward is not None
-    backward = DEFINITIONS[definition.backward]
+    names = definition.backward
+    backwards = [DEFINITIONS[n] for n in ((names,) if isinstance(names, str) else names)]
     results = call(definition.function, arguments)
     values = {n: r.value for n, r in zip(definition.outputs, results, strict=False)}
     cotangents = {n: rng.standard_normal(value.shape) for n, value in values.items()}
-    filled = backward_arguments(definition, backward.function, arguments, cotangents)
+    gradients = {}
+    for backward in backwards:
+        filled = backward_arguments(definition, backward.function, arguments, cotangents)
+        gradients.update(zip(backward.outputs, call(backward.function, filled), strict=False))
     for output in values:
         if f"d_{output}" not in filled:  # the loss begins the chain; saved outputs have none
             cotangents[output] = np.full_like(values[output], float(output == "loss"))
 
-    gradients = dict(zip(backward.outputs, call(backward.function, filled), strict=False))
     for wanted in definition.differentiable:
         if arguments[wanted] is None:
             continue
@@ -88,6 +91,9 @@ def test_backward_is_the_derivative_of_forward(name: str) -> None:
         ("attention_scores_forward", {"causal": False, "scale": 0.3}),
         ("flash_attention_forward", {"causal": False, "scale": 0.3}),
         ("flash_attention_forward", {"T": 6, "S": 4}),  # two queries with nothing to attend to
+        ("flash_attention_forward", {"window": 2, "softcap": 0.8}),
+        ("flash_attention_forward", {"window": 2, "causal": False, "alibi": True}),
+        ("flash_attention_forward", {"bias": True, "documents": True, "softcap": 2.0}),
         ("softmax_cross_entropy_forward", {"normalizer": 40.0}),
         ("softmax_cross_entropy_forward", {"all_ignored": True}),
         ("linear_cross_entropy_forward", {"bias": True, "scale": 0.25}),

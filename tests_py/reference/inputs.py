@@ -155,13 +155,26 @@ def flash_attention(
     hs: int,
     causal: bool = True,
     scale: float = 0,
+    window: int = 0,
+    softcap: float = 0,
+    bias: bool = False,
+    alibi: bool = False,
+    documents: bool = False,
 ) -> Arguments:
+    places = np.arange(T) + S - T
+    begins = (rng.random((B, T)) < 0.2) & (places > 0)
+    starts = np.maximum.accumulate(np.where(begins, places, 0), axis=1).astype(np.int32)
     return {
         "q": normal(rng, B, nh, T, hs),
         "k": normal(rng, B, nkv, S, hs),
         "v": normal(rng, B, nkv, S, hs),
+        "bias": _optional(normal(rng, nh, T, S), bias),
+        "alibi_slopes": _optional(np.abs(normal(rng, nh, scale=0.1)), alibi),
+        "document_starts": _optional(starts, documents),
         "scale": attribute(scale),
         "causal": causal,
+        "window": window,
+        "softcap": attribute(softcap),
     }
 
 
@@ -244,14 +257,34 @@ def _caches(rng: Rng, B: int, nkv: int, S: int, hs: int) -> Arguments:
     return {"k_cache": normal(rng, B, nkv, S, hs), "v_cache": normal(rng, B, nkv, S, hs)}
 
 
-def attention_inference(rng: Rng, B: int, nh: int, nkv: int, T: int, S: int, hs: int) -> Arguments:
+def attention_inference(
+    rng: Rng,
+    B: int,
+    nh: int,
+    nkv: int,
+    T: int,
+    S: int,
+    hs: int,
+    window: int = 0,
+    softcap: float = 0,
+    bias: bool = False,
+    alibi: bool = False,
+) -> Arguments:
     """Sequences of different lengths; what lies beyond them in the cache is NaN."""
     lengths = rng.integers(T, S + 1, size=B, dtype=np.int32)
     caches = _caches(rng, B, nkv, S, hs)
     for sequence, length in enumerate(lengths):
         for cache in caches.values():
             cache[sequence, :, length:] = np.nan
-    return {"q": normal(rng, B, nh, T, hs), **caches, "lengths": lengths}
+    return {
+        "q": normal(rng, B, nh, T, hs),
+        **caches,
+        "lengths": lengths,
+        "relative_bias": _optional(normal(rng, nh, S), bias),
+        "alibi_slopes": _optional(np.abs(normal(rng, nh, scale=0.1)), alibi),
+        "window": window,
+        "softcap": attribute(softcap),
+    }
 
 
 def kv_cache_append(rng: Rng, B: int, nh: int, nkv: int, T: int, S: int, hs: int) -> Arguments:

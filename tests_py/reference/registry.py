@@ -35,6 +35,7 @@ from .attention import (
     attention_scores_backward,
     attention_scores_forward,
     flash_attention_backward,
+    flash_attention_backward_bias,
     flash_attention_forward,
     merge_heads_backward,
     merge_heads_forward,
@@ -108,7 +109,7 @@ class Definition:
     differentiable
         Inputs that have a gradient.
     backward
-        Name of the definition that gives it.
+        Name of the definition that gives it, or the names of those that share it.
     tol
         For float32.
     """
@@ -118,7 +119,7 @@ class Definition:
     generate: Generate
     cases: tuple[Case, ...]
     differentiable: tuple[str, ...] = ()
-    backward: str | None = None
+    backward: str | tuple[str, ...] | None = None
     tol: float = tolerance.FLOAT32
 
 
@@ -161,6 +162,11 @@ def backward_arguments(
         **{f"d_{name}": cotangent for name, cotangent in cotangents.items()},
     }
     return {name: known[name] for name in inspect.signature(backward).parameters if name in known}
+
+
+def forward_of(name: str) -> str:
+    """Give the name of the forward that a backward, or a part of one, belongs to."""
+    return name[: name.index("_backward")] + "_forward"
 
 
 def sizes_of(arguments: Arguments) -> Arguments:
@@ -253,6 +259,29 @@ _SAMPLING_CASES: tuple[Case, ...] = (
     {"N": 2, "V": 5003},
     {"N": 4, "V": 100, "ties": True},
 )
+# The options of scores, apart and together, on sizes below and above a tile's.
+_SCORE_OPTIONS: tuple[Case, ...] = (
+    {"window": 1},
+    {"window": 5, "causal": False},
+    {"window": 70, "softcap": 2.0},
+    {"softcap": 0.7},
+    {"documents": True},
+    {"alibi": True},
+    {"bias": True},
+    {"bias": True, "alibi": True, "documents": True, "window": 40, "softcap": 3.0, "scale": 0.4},
+)
+_FLASH_CASES: tuple[Case, ...] = (
+    *_ATTENTION_CASES,
+    *(
+        {**case, **option}
+        for case in (
+            {"B": 2, "nh": 4, "nkv": 2, "T": 7, "S": 9, "hs": 8},
+            {"B": 2, "nh": 2, "nkv": 1, "T": 131, "S": 131, "hs": 16},
+        )
+        for option in _SCORE_OPTIONS
+    ),
+    {"B": 1, "nh": 2, "nkv": 1, "T": 530, "S": 530, "hs": 8, "window": 100, "documents": True},
+)
 _CACHE_CASES: tuple[Case, ...] = (
     {"B": 3, "nh": 4, "nkv": 2, "T": 2, "S": 7, "hs": 5},
     {"B": 1, "nh": 1, "nkv": 1, "T": 1, "S": 1, "hs": 1},
@@ -265,6 +294,19 @@ _ROPE_CASES: tuple[Case, ...] = (
     {"B": 2, "nh": 3, "T": 67, "S": 67, "hs": 22},
     {"B": 1, "nh": 2, "T": 9, "S": 2049, "hs": 64, "offset": 2040},
     {"B": 3, "nh": 2, "T": 5, "S": 31, "hs": 518, "offsets": True},
+)
+_INFERENCE_CASES: tuple[Case, ...] = (
+    *_CACHE_CASES,
+    *(
+        {**_CACHE_CASES[3], **option}
+        for option in (
+            {"window": 9},
+            {"softcap": 1.5},
+            {"bias": True},
+            {"alibi": True},
+            {"window": 70, "softcap": 4.0, "bias": True, "alibi": True},
+        )
+    ),
 )
 _FLAT_CASES: tuple[Case, ...] = ({"size": 6}, {"size": 1}, {"size": 1023}, {"size": 70_001})
 
@@ -436,9 +478,9 @@ _FORWARDS: dict[str, Definition] = {
         flash_attention_forward,
         ("out", "lse"),
         inputs.flash_attention,
-        _ATTENTION_CASES,
-        differentiable=("q", "k", "v"),
-        backward="flash_attention_backward",
+        _FLASH_CASES,
+        differentiable=("q", "k", "v", "bias"),
+        backward=("flash_attention_backward", "flash_attention_backward_bias"),
     ),
     "softmax_cross_entropy_forward": Definition(
         softmax_cross_entropy_forward,
@@ -480,13 +522,14 @@ _BACKWARDS: dict[str, tuple[Definable, tuple[str, ...]]] = {
     "attention_scores_backward": (attention_scores_backward, ("d_q", "d_k")),
     "attention_mix_backward": (attention_mix_backward, ("d_probabilities", "d_v")),
     "flash_attention_backward": (flash_attention_backward, ("d_q", "d_k", "d_v")),
+    "flash_attention_backward_bias": (flash_attention_backward_bias, ("d_bias",)),
     "softmax_cross_entropy_backward": (softmax_cross_entropy_backward, ("d_logits",)),
 }
 
 DEFINITIONS: dict[str, Definition] = {
     **_FORWARDS,
     **{
-        name: _backward_of(_FORWARDS[name.replace("_backward", "_forward")], function, outputs)
+        name: _backward_of(_FORWARDS[forward_of(name)], function, outputs)
         for name, (function, outputs) in _BACKWARDS.items()
     },
     "linear_cross_entropy_forward_backward": Definition(
@@ -535,7 +578,7 @@ DEFINITIONS: dict[str, Definition] = {
         options=_GROUPS,
     ),
     "attention_inference": Definition(
-        attention_inference, ("out",), inputs.attention_inference, _CACHE_CASES
+        attention_inference, ("out",), inputs.attention_inference, _INFERENCE_CASES
     ),
     "kv_cache_append": Definition(
         kv_cache_append, ("k_cache", "v_cache"), inputs.kv_cache_append, _CACHE_CASES

@@ -1,11 +1,55 @@
 // Attention: its parts one by one, and fused without a T x S matrix. q, k, v and their gradients
-// may be strided views, such as of a fused qkv projection. Scores are scaled by `scale`, or 1 /
-// sqrt(hs) where it is 0. Causal: query t of T sees the keys up to t + S - T.
+// may be strided views, such as of a fused qkv projection; head h of q reads head h / (nh / nkv) of
+// k and v.
+//
+// Query t of T stands at place i = t + S - T, so that the last query stands at the last key. The
+// score of key s is
+//
+//   softcap(scale q.k) + bias[h, t, s] - alibi_slopes[h] |i - s|,  softcap(x) = cap tanh(x / cap)
+//
+// with scale 1 / sqrt(hs) where it is 0, and no soft cap where that is 0. The query sees the keys
+//
+//   s <= i             where causal (k > q is masked, strictly)
+//   i - window < s     where window is not 0 (the convention of Hugging Face's Mistral: `window`
+//                      keys, its own included); where not causal s < i + window too
+//   document_starts[b, t] <= s, where given: the place of the first key of the query's document;
+//                      with causal a query attends inside its document only
+//
+// and a query that sees none gives zeros. A bias of -inf hides a key as well.
 #pragma once
 
 #include "msltx/ops/op.h"
 
 namespace msltx::ops {
+
+// What visit() says of the options that all forms of attention share.
+template <class Op, class V>
+void visit_score_inputs(V& v) {
+  v.reads("bias", &Op::bias, "nh T S", "added to the scores; -inf hides a key")
+      .float32()
+      .optional();
+  v.reads("alibi_slopes", &Op::alibi_slopes, "nh",
+          "ALiBi: slope times distance is taken off a score")
+      .float32()
+      .optional();
+  v.reads("document_starts", &Op::document_starts, "B T",
+          "place of the first key of the query's document; keys before it are masked")
+      .int32()
+      .below("S")
+      .optional();
+}
+
+template <class Op, class V>
+void visit_score_attributes(V& v) {
+  v.attribute("scale", &Op::scale, "0: 1 / sqrt(hs)");
+  v.attribute("causal", &Op::causal, "mask the keys after the query");
+  v.attribute("window", &Op::window,
+              "keys that a query sees, its own included: query - window < key; 0: all")
+      .at_least(0);
+  v.attribute("softcap", &Op::softcap,
+              "scores become softcap tanh(score / softcap), before bias and mask; 0: they stay")
+      .at_least(0);
+}
 
 struct SplitHeadsForward {
   static constexpr std::string_view name = "split_heads_forward";
@@ -160,10 +204,14 @@ inline double attention_flops(const Tensor& q, const Tensor& k, int products) {
 struct FlashAttentionForward {
   static constexpr std::string_view name = "flash_attention_forward";
   static constexpr std::string_view summary =
-      "out = softmax(scale q k^T) v, tile by tile; lse = log of each row's sum of exponentials";
+      "out = softmax(scores) v, scores = softcap(scale q k^T) + bias - alibi_slopes distance, tile "
+      "by tile; lse = log of each row's sum of exponentials";
   Tensor out, lse, q, k, v;
   float scale = 0;
   bool causal = true;
+  int64_t window = 0;
+  float softcap = 0;
+  Tensor bias{}, alibi_slopes{}, document_starts{};
 
   template <class V>
   static void visit(V& visitor) {
@@ -175,9 +223,9 @@ struct FlashAttentionForward {
     visitor.reads("q", &FlashAttentionForward::q, "B nh T hs");
     visitor.reads("k", &FlashAttentionForward::k, "B nkv S hs");
     visitor.reads("v", &FlashAttentionForward::v, "B nkv S hs");
+    visit_score_inputs<FlashAttentionForward>(visitor);
     visitor.multiple_of("nh", "nkv");
-    visitor.attribute("scale", &FlashAttentionForward::scale, "0: 1 / sqrt(hs)");
-    visitor.attribute("causal", &FlashAttentionForward::causal, "mask the keys after the query");
+    visit_score_attributes<FlashAttentionForward>(visitor);
   }
   double flops() const { return attention_flops(q, k, 2); }
 };
@@ -185,11 +233,14 @@ struct FlashAttentionForward {
 struct FlashAttentionBackward {
   static constexpr std::string_view name = "flash_attention_backward";
   static constexpr std::string_view summary =
-      "with p = exp(scale q k^T - lse) and ds = p * (d_out v^T - sum(d_out * forward_out)): "
+      "with p = exp(scores - lse) and ds = p * (d_out v^T - sum(d_out * forward_out)) * softcap': "
       "d_q = scale ds k, d_k = scale ds^T q, d_v = p^T d_out";
   Tensor d_q, d_k, d_v, d_out, forward_out, lse, q, k, v;
   float scale = 0;
   bool causal = true;
+  int64_t window = 0;
+  float softcap = 0;
+  Tensor bias{}, alibi_slopes{}, document_starts{};
 
   template <class V>
   static void visit(V& visitor) {
@@ -203,11 +254,48 @@ struct FlashAttentionBackward {
     visitor.reads("q", &FlashAttentionBackward::q, "B nh T hs");
     visitor.reads("k", &FlashAttentionBackward::k, "B nkv S hs");
     visitor.reads("v", &FlashAttentionBackward::v, "B nkv S hs");
+    visit_score_inputs<FlashAttentionBackward>(visitor);
     visitor.multiple_of("nh", "nkv");
-    visitor.attribute("scale", &FlashAttentionBackward::scale, "0: 1 / sqrt(hs)");
-    visitor.attribute("causal", &FlashAttentionBackward::causal, "mask the keys after the query");
+    visit_score_attributes<FlashAttentionBackward>(visitor);
   }
   double flops() const { return attention_flops(q, k, 5); }
+};
+
+// The gradient of the bias adds up the batch, so it runs over all sequences at once, as the
+// gradients of weights do, and not in flash_attention_backward, which runs chunk by chunk.
+struct FlashAttentionBackwardBias {
+  static constexpr std::string_view name = "flash_attention_backward_bias";
+  static constexpr std::string_view summary =
+      "d_bias = sum over the batch, in order, of p * (d_out v^T - sum(d_out * forward_out)), p = "
+      "exp(scores - lse)";
+  Tensor d_bias, d_out, forward_out, lse, q, k, v;
+  float scale = 0;
+  bool causal = true;
+  int64_t window = 0;
+  float softcap = 0;
+  bool accumulate = false;
+  Tensor bias{}, alibi_slopes{}, document_starts{};
+
+  template <class V>
+  static void visit(V& visitor) {
+    visitor
+        .accumulates("d_bias", &FlashAttentionBackwardBias::d_bias, "nh T S",
+                     "zero where a key is masked")
+        .float32();
+    visitor.reads("d_out", &FlashAttentionBackwardBias::d_out, "B nh T hs");
+    visitor.reads("forward_out", &FlashAttentionBackwardBias::forward_out, "B nh T hs",
+                  "out of the forward");
+    visitor.reads("lse", &FlashAttentionBackwardBias::lse, "B nh T", "of the forward").float32();
+    visitor.reads("q", &FlashAttentionBackwardBias::q, "B nh T hs");
+    visitor.reads("k", &FlashAttentionBackwardBias::k, "B nkv S hs");
+    visitor.reads("v", &FlashAttentionBackwardBias::v, "B nkv S hs");
+    visit_score_inputs<FlashAttentionBackwardBias>(visitor);
+    visitor.multiple_of("nh", "nkv");
+    visit_score_attributes<FlashAttentionBackwardBias>(visitor);
+    visitor.attribute("accumulate", &FlashAttentionBackwardBias::accumulate,
+                      "add to d_bias instead of writing it");
+  }
+  double flops() const { return attention_flops(q, k, 2); }
 };
 
 }  // namespace msltx::ops

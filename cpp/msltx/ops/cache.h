@@ -43,6 +43,7 @@ struct KvCacheGather {
   double flops() const { return 0; }
 };
 
+// The options are those of attention.h, for a query at place i = lengths[b] - T + t.
 struct AttentionInference {
   static constexpr std::string_view name = "attention_inference";
   static constexpr std::string_view summary =
@@ -50,6 +51,9 @@ struct AttentionInference {
       "its own";
   Tensor out, q, k_cache, v_cache, lengths;
   float scale = 0;
+  int64_t window = 0;
+  float softcap = 0;
+  Tensor relative_bias{}, alibi_slopes{};
 
   template <class V>
   static void visit(V& visitor) {
@@ -61,8 +65,27 @@ struct AttentionInference {
         .reads("lengths", &AttentionInference::lengths, "B", "places filled, new tokens included")
         .int32()
         .at_most("S");
+    visitor
+        .reads("relative_bias", &AttentionInference::relative_bias, "nh S",
+               "added to the scores: entry S - 1 - d where query and key are d places apart, which "
+               "is the last row of a bias that depends on the distance alone")
+        .float32()
+        .optional();
+    visitor
+        .reads("alibi_slopes", &AttentionInference::alibi_slopes, "nh",
+               "ALiBi: slope times distance is taken off a score")
+        .float32()
+        .optional();
     visitor.multiple_of("nh", "nkv");
     visitor.attribute("scale", &AttentionInference::scale, "0: 1 / sqrt(hs)");
+    visitor
+        .attribute("window", &AttentionInference::window,
+                   "keys that a query sees, its own included: query - window < key; 0: all")
+        .at_least(0);
+    visitor
+        .attribute("softcap", &AttentionInference::softcap,
+                   "scores become softcap tanh(score / softcap), before the biases; 0: they stay")
+        .at_least(0);
   }
   double flops() const {
     return 4.0 * static_cast<double>(q.size()) * static_cast<double>(k_cache.dim(2));

@@ -33,10 +33,10 @@ using AllOps = std::tuple<
     ResidualAddBackward, SoftmaxForward, SoftmaxBackward, SplitHeadsForward, SplitHeadsBackward,
     MergeHeadsForward, MergeHeadsBackward, RopeForward, RopeBackward, AttentionScoresForward,
     AttentionScoresBackward, AttentionMixForward, AttentionMixBackward, FlashAttentionForward,
-    FlashAttentionBackward, SoftmaxCrossEntropyForward, SoftmaxCrossEntropyBackward,
-    LinearCrossEntropyForward, LinearCrossEntropyForwardBackward, Zero, GlobalNorm, Clip, Adamw,
-    TemperatureScale, TopkMask, ToppMask, ArgmaxSample, CategoricalSample, KvCacheAppend,
-    KvCacheGather, AttentionInference>;
+    FlashAttentionBackward, FlashAttentionBackwardBias, SoftmaxCrossEntropyForward,
+    SoftmaxCrossEntropyBackward, LinearCrossEntropyForward, LinearCrossEntropyForwardBackward, Zero,
+    GlobalNorm, Clip, Adamw, TemperatureScale, TopkMask, ToppMask, ArgmaxSample, CategoricalSample,
+    KvCacheAppend, KvCacheGather, AttentionInference>;
 
 inline constexpr size_t kOpCount = std::tuple_size_v<AllOps>;
 

@@ -55,6 +55,7 @@ inline constexpr Call<AttentionMixForward> attention_mix_forward;
 inline constexpr Call<AttentionMixBackward> attention_mix_backward;
 inline constexpr Call<FlashAttentionForward> flash_attention_forward;
 inline constexpr Call<FlashAttentionBackward> flash_attention_backward;
+inline constexpr Call<FlashAttentionBackwardBias> flash_attention_backward_bias;
 inline constexpr Call<SoftmaxCrossEntropyForward> softmax_cross_entropy_forward;
 inline constexpr Call<SoftmaxCrossEntropyBackward> softmax_cross_entropy_backward;
 inline constexpr Call<LinearCrossEntropyForward> linear_cross_entropy_forward;

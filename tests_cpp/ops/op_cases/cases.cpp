@@ -50,6 +50,23 @@ const Sizes kAttentionBase = {{"B", 2}, {"nh", 2}, {"nkv", 1}, {"T", 7}, {"S", 7
 const std::vector<Variant> kAttentionVariants = {
     {}, {.attributes = {{"causal", 0}}}, {.attributes = {{"scale", 0.3}}}};
 
+// The variants without the optional inputs of scores, then some with these and the other options.
+std::vector<Variant> with_score_options(std::vector<Variant> plain) {
+  const std::vector<std::string_view> all = {"bias", "alibi_slopes", "document_starts"};
+  for (Variant& variant : plain) variant.omit.insert(variant.omit.end(), all.begin(), all.end());
+  const std::vector<Variant> more = {
+      {.attributes = {{"window", 3}}, .omit = all},
+      {.attributes = {{"window", 100}, {"softcap", 2}}, .omit = all},
+      {.attributes = {{"window", 20}, {"causal", 0}}, .omit = {"alibi_slopes", "document_starts"}},
+      {.omit = {"bias", "alibi_slopes"}},
+      {.attributes = {{"softcap", 0.5}}, .omit = {"bias", "document_starts"}},
+      {.omit = {"alibi_slopes", "document_starts"}, .inputs = "hidden by bias"},
+      {.attributes = {{"causal", 0}}, .omit = {"bias"}},
+      {.attributes = {{"window", 70}, {"softcap", 30}}}};
+  plain.insert(plain.end(), more.begin(), more.end());
+  return plain;
+}
+
 std::vector<Spec> specs() {
   return {
       {"embedding_forward",
@@ -191,11 +208,11 @@ std::vector<Spec> specs() {
         kAttention,
         {{{"B", 1}, {"nkv", 2}, {"T", 513}, {"S", 513}, {"hs", 16}},
          {{"B", 1}, {"nkv", 2}, {"T", 1025}, {"S", 1025}}}},
-       {{},
-        {.omit = {"lse"}},
-        {.attributes = {{"causal", 0}}},
-        {.attributes = {{"scale", 0.3}}},
-        {.inputs = "large scores"}}},
+       with_score_options({{},
+                           {.omit = {"lse"}},
+                           {.attributes = {{"causal", 0}}},
+                           {.attributes = {{"scale", 0.3}}},
+                           {.inputs = "large scores"}})},
       {"flash_attention_backward",
        kAttentionBase,
        {each({"S"}),
@@ -205,10 +222,14 @@ std::vector<Spec> specs() {
         kHeads,
         kAttention,
         {{{"B", 1}, {"nkv", 2}, {"T", 513}, {"S", 513}, {"hs", 16}}}},
-       {{},
-        {.attributes = {{"causal", 0}}},
-        {.attributes = {{"scale", 0.3}}},
-        {.inputs = "large scores"}}},
+       with_score_options({{},
+                           {.attributes = {{"causal", 0}}},
+                           {.attributes = {{"scale", 0.3}}},
+                           {.inputs = "large scores"}})},
+      {"flash_attention_backward_bias",
+       kAttentionBase,
+       {each({"S"}), each({"T"}), each({"B"}), head_sizes(), kHeads, kAttention},
+       with_score_options({{}, kAccumulate, {.attributes = {{"causal", 0}}}})},
 
       {"kv_cache_append",
        {{"B", 3}, {"nkv", 2}, {"S", 9}, {"T", 4}, {"hs", 8}},
@@ -223,7 +244,13 @@ std::vector<Spec> specs() {
         head_sizes(),
         kHeads,
         {{{"T", 1}, {"S", 1025}, {"hs", 64}}, {{"T", 70}, {"S", 200}, {"hs", 32}}}},
-       {{}, {.attributes = {{"scale", 0.3}}}, {.inputs = "short"}}},
+       {{.omit = {"relative_bias", "alibi_slopes"}},
+        {.attributes = {{"scale", 0.3}}, .omit = {"relative_bias", "alibi_slopes"}},
+        {.omit = {"relative_bias", "alibi_slopes"}, .inputs = "short"},
+        {.attributes = {{"window", 5}}, .omit = {"relative_bias", "alibi_slopes"}},
+        {.attributes = {{"window", 100}, {"softcap", 2}}, .omit = {"relative_bias"}},
+        {.attributes = {{"softcap", 0.5}}, .omit = {"alibi_slopes"}},
+        {.inputs = "short"}}},
 
       {"softmax_cross_entropy_forward",
        {{"N", 5}, {"V", 13}},

@@ -198,9 +198,34 @@ struct Attention {
     const double given = p.attribute("scale");
     return given != 0 ? given : 1 / std::sqrt(static_cast<double>(p.size("hs")));
   }
-  int64_t keys(int64_t b, int64_t t) const {
-    if (cached()) return std::clamp<int64_t>(p["lengths"].i(b) - T + t + 1, 0, S);
-    return p.attribute("causal") != 0 ? std::clamp<int64_t>(t + S - T + 1, 0, S) : S;
+  int64_t place(int64_t b, int64_t t) const { return (cached() ? p["lengths"].i(b) : S) - T + t; }
+  bool sees(int64_t b, int64_t t, int64_t s) const {
+    const int64_t i = place(b, t);
+    const auto window = static_cast<int64_t>(p.attribute("window"));
+    const bool causal = cached() || p.attribute("causal") != 0;
+    if (window > 0 && (s <= i - window || s >= i + window)) return false;
+    if (!cached() && p.has("document_starts") && s < p["document_starts"].i(b * T + t))
+      return false;
+    return !causal || s <= i;
+  }
+  // A score, and its magnitude.
+  std::pair<double, double> score(int64_t b, int64_t h, int64_t t, int64_t s) const {
+    const int64_t query = (b * nh + h) * T + t, key = (b * nkv + h / (nh / nkv)) * S + s;
+    double x = scale * product(q, query, k, key, false);
+    double size = scale * product(q, query, k, key, true);
+    const double cap = p.attribute("softcap");
+    if (cap != 0) x = cap * std::tanh(x / cap);
+    const auto add = [&](double term) {
+      x += term;
+      size += std::isfinite(term) ? std::abs(term) : 0;
+    };
+    const int64_t apart = place(b, t) - s;
+    if (!cached() && p.has("bias")) add(p["bias"].f((h * T + t) * S + s));
+    if (cached() && p.has("relative_bias")) add(p["relative_bias"].f(h * S + S - 1 - apart));
+    if (p.has("alibi_slopes")) {
+      add(-double{p["alibi_slopes"].f(h)} * static_cast<double>(std::abs(apart)));
+    }
+    return {x, size};
   }
   // Sums over hs of products, or of their absolute values.
   double product(const Values& x, int64_t i, const Values& y, int64_t j, bool absolute) const {
@@ -215,21 +240,24 @@ struct Attention {
   // An exponential is as wrong, relatively, as its argument absolutely.
   template <class Fn>
   void for_each_query(Fn&& fn) const {
+    constexpr double kNone = -std::numeric_limits<double>::infinity();
     std::vector<double> weights;
     for (int64_t i = 0; i < B * nh * T; ++i) {
       const int64_t b = i / (nh * T), h = i / T % nh, t = i % T;
       const int64_t first = (b * nkv + h / (nh / nkv)) * S;
-      weights.assign(static_cast<size_t>(keys(b, t)), 0);
-      double largest = 0, max = -std::numeric_limits<double>::infinity(), sum = 0;
-      for (size_t s = 0; s < weights.size(); ++s) {
-        weights[s] = scale * product(q, i, k, first + static_cast<int64_t>(s), false);
-        largest =
-            std::max(largest, scale * product(q, i, k, first + static_cast<int64_t>(s), true));
-        max = std::max(max, weights[s]);
+      weights.assign(static_cast<size_t>(S), kNone);
+      double largest = 0, max = kNone, sum = 0;
+      for (int64_t s = 0; s < S; ++s) {
+        if (!sees(b, t, s)) continue;
+        const auto [x, size] = score(b, h, t, s);
+        weights[static_cast<size_t>(s)] = x;
+        largest = std::max(largest, size);
+        max = std::max(max, x);
       }
-      for (double& w : weights) sum += w = std::exp(w - max);
-      for (double& w : weights) w *= (1 + largest) / sum;
-      fn(i, first, weights, largest, weights.empty() ? 0 : max + std::log(sum));
+      const bool none = max == kNone;
+      for (double& w : weights) sum += w = none ? 0 : std::exp(w - max);
+      for (double& w : weights) w *= none ? 0 : (1 + largest) / sum;
+      fn(i, first, weights, largest, none ? 0 : max + std::log(sum));
     }
   }
 };
@@ -265,6 +293,24 @@ void attention_backward(const Problem& p, const Outputs& out) {
             grow(d_k, key) += ds * std::abs(a.q.f(query));
             grow(d_v, key) += w * std::abs(d_out.f(query));
           }
+        }
+      });
+}
+
+void attention_backward_bias(const Problem& p, const Outputs& out) {
+  const Attention a{p};
+  const Values& d_out = p["d_out"];
+  Expectation& d_bias = out["d_bias"];
+  if (p.attribute("accumulate") != 0) {
+    for (int64_t i = 0; i < p["d_bias"].count(); ++i) grow(d_bias, i) += std::abs(p["d_bias"].f(i));
+  }
+  a.for_each_query(
+      [&](int64_t i, int64_t first, const std::vector<double>& weights, double, double) {
+        const double delta = a.product(d_out, i, p["forward_out"], i, true);
+        const int64_t row = i % (a.nh * a.T) * a.S;
+        for (int64_t s = 0; s < a.S; ++s) {
+          const double size = a.product(d_out, i, a.v, first + s, true) + delta;
+          grow(d_bias, row + s) += weights[static_cast<size_t>(s)] * size;
         }
       });
 }
@@ -415,6 +461,7 @@ Rule rule_of(std::string_view op) {
       {"attention_mix_backward", polynomial},
       {"flash_attention_forward", attention_forward},
       {"flash_attention_backward", attention_backward},
+      {"flash_attention_backward_bias", attention_backward_bias},
       {"softmax_cross_entropy_forward", cross_entropy},
       {"softmax_cross_entropy_backward", cross_entropy},
       {"linear_cross_entropy_forward", linear_cross_entropy},

@@ -34,6 +34,19 @@ class Random {
   uint32_t index_ = 0;
 };
 
+// Documents begin at about one token in nine, at the places of their queries; place(0) < 0 where
+// there are fewer keys than queries.
+void start_documents(const Problem& p, Values& starts, Random& random) {
+  const int64_t T = p.size("T"), S = p.size("S");
+  int32_t start = 0;
+  for (int64_t i = 0; i < starts.count(); ++i) {
+    const int64_t place = i % T + S - T;
+    if (i % T == 0) start = 0;
+    if (place > 0 && random.uniform() < 0.11) start = static_cast<int32_t>(place);
+    starts.set(i, start);
+  }
+}
+
 int32_t random_integer(const Problem& p, std::string_view field, Random& random) {
   if (field == "tokens") {
     return p.c.inputs == "one token" ? static_cast<int32_t>(p.size("V") / 2)
@@ -80,6 +93,8 @@ float random_float(const Problem& p, std::string_view field, float row_shift, Ra
   if (field == "gamma") return 1 + 0.3f * x;
   if (field == "weight") return x / std::sqrt(static_cast<float>(p.size("C")));
   if ((field == "q" || field == "k") && inputs == "large scores") return 4 * x;
+  if (field == "bias" && inputs == "hidden by bias" && random.uniform() < 0.4) return -kInfinity;
+  if (field == "alibi_slopes") return std::abs(x) / 128;  // no underflow at 2,049
   if (field == "v" && op == "adamw") return x * x;
   if (field == "norm") return inputs == "infinite norm" ? kInfinity : 1 + std::abs(x);
   if (field == "loss" && inputs == "loss not a number")
@@ -98,7 +113,8 @@ void derive(Problem& p, std::string_view forward, std::vector<std::string_view> 
   c.omit.clear();
   std::erase_if(c.attributes, [&](auto& a) { return !info.find_attribute(a.first); });
   for (const FieldInfo& field : info.fields) {
-    if (field.is_optional && !field.is_output()) c.omit.push_back(field.name);
+    const bool is_given = p.info->find_field(field.name) && p.has(field.name);
+    if (field.is_optional && !field.is_output() && !is_given) c.omit.push_back(field.name);
   }
   Problem from(info, c);
   for (const FieldInfo& field : info.fields) {
@@ -143,6 +159,10 @@ Problem::Problem(const OpInfo& op, const Case& which)
     values.words.resize(static_cast<size_t>(count));
     if (!is_given(*this, field)) continue;
     Random random(hash_name(concat(info->name, " ", field.name, " ", c.describe())));
+    if (field.name == "document_starts") {
+      start_documents(*this, values, random);
+      continue;
+    }
     float row_shift = 0;
     for (int64_t i = 0; i < count; ++i) {
       if (i % values.row_length() == 0) row_shift = random.normal();
@@ -158,8 +178,9 @@ Problem::Problem(const OpInfo& op, const Case& which)
     }
     if (field.name == "probabilities") softmax_rows(values);
   }
-  if (op.name == "flash_attention_backward")
+  if (op.name.starts_with("flash_attention_backward")) {
     derive(*this, "flash_attention_forward", {"out", "lse"});
+  }
   if (op.name == "softmax_backward") derive(*this, "softmax_forward", {"out"});
   if (op.name == "softmax_cross_entropy_backward") {
     derive(*this, "softmax_cross_entropy_forward", {"lse"});

@@ -1,6 +1,7 @@
 // A tile of queries against a block of keys: the products that attention is made of, each leaving
-// out what the mask does. Compiled once per instruction set.
+// out what the mask does, and the making of scores. Compiled once per instruction set.
 #include "msltx/ops/cpu/attention.h"
+#include "msltx/ops/cpu/math-inl.h"
 #include "msltx/ops/cpu/multiply-inl.h"
 
 #if defined(MSLTX_OPS_CPU_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -19,35 +20,101 @@ HWY_INLINE void zero_rows(Matrix m, int64_t first, int64_t end, int64_t n) {
   for (int64_t r = first; r < end; ++r) fill(n, m.row(r), 0);
 }
 
-// A tile of queries against a block of keys, and who sees whom in it.
+// A tile of queries against a block of keys, and who sees whom in it. `first` is the first block of
+// keys of these queries; where they begin inside of it, `k0` is a multiple of kKeyGrid.
+constexpr int64_t kKeyGrid = 64;  // panels of packed keys begin there on any instruction set
+
+template <class Mask>
 struct Tile {
   Mask mask;
   int64_t t0, rows, k0, keys;
+  bool first;
 
-  // Keys of the block that row r of the tile sees.
-  int64_t visible(int64_t r) const {
-    return HWY_MIN(HWY_MAX(mask.visible(t0 + r) - k0, int64_t{0}), keys);
-  }
-  // The first row of the tile that sees key s of the block.
-  int64_t first_row(int64_t s) const { return HWY_MIN(mask.first_query(k0 + s, t0), rows); }
+  // The keys of the block that row r of the tile sees.
+  KeyRange seen(int64_t r) const { return in_block(mask.keys(t0 + r)); }
+  KeyRange seen(int64_t r, int64_t n) const { return in_block(mask.keys(t0 + r, n)); }
 
   // scores = a b^T in the columns that a strip sees, to whole vectors; b comes transposed.
   void multiply_seen(Matrix scores, Matrix a, Right b, int64_t hs) const {
-    multiply(scores, {a.row(t0), a.stride, 1}, {b.data + k0 * hs, b.row, b.panel}, rows,
-             whole_vectors(keys), hs, false,
-             [&](int64_t r, int64_t n) { return Range{whole_vectors(visible(r + n - 1)), 0, hs}; });
+    multiply_block(scores, a, {b.data + k0 * hs, b.row, b.panel}, hs);
+  }
+  // The same with only the block's keys packed.
+  void multiply_block(Matrix scores, Matrix a, Right b, int64_t hs) const {
+    multiply(scores, {a.row(t0), a.stride, 1}, b, rows, whole_vectors(keys), hs, false,
+             [&](int64_t r, int64_t n) {
+               const KeyRange s = seen(r, n);
+               return Range{whole_vectors(s.end), 0, hs, s.begin};
+             });
   }
   // out (+)= weights x: a row of weights per query, rows of x per key.
   void mix_keys(Matrix out, Matrix weights, Matrix x, int64_t hs) const {
     multiply({out.row(t0), out.stride}, {weights.data, weights.stride, 1},
-             right({x.row(k0), x.stride}), rows, hs, keys, k0 > 0,
-             [&](int64_t r, int64_t n) { return Range{hs, 0, visible(r + n - 1)}; });
+             right({x.row(k0), x.stride}), rows, hs, keys, !first, [&](int64_t r, int64_t n) {
+               const KeyRange s = seen(r, n);
+               return Range{hs, s.begin, s.end};
+             });
   }
   // out (+)= weights^T x: a row of out per key, rows of x per query.
   void mix_queries(Matrix out, Matrix weights, Matrix x, int64_t hs, bool accumulate) const {
     multiply({out.row(k0), out.stride}, {weights.data, 1, weights.stride},
-             right({x.row(t0), x.stride}), keys, hs, rows, accumulate,
-             [&](int64_t s, int64_t) { return Range{hs, first_row(s), rows}; });
+             right({x.row(t0), x.stride}), keys, hs, rows, accumulate, [&](int64_t s, int64_t n) {
+               const KeyRange t = mask.queries(k0 + s, n, t0, rows);
+               return Range{hs, t.begin, t.end};
+             });
+  }
+
+ private:
+  KeyRange in_block(KeyRange s) const {
+    const int64_t end = HWY_MIN(HWY_MAX(s.end - k0, int64_t{0}), keys);
+    return {HWY_MIN(HWY_MAX(s.begin - k0, int64_t{0}), end), end};
+  }
+};
+
+// fn(tile) for the blocks of keys that the queries [t0, t0 + rows) see, in order.
+template <class Mask, class Fn>
+HWY_INLINE void for_key_blocks(const Mask& mask, int64_t t0, int64_t rows, const Fn& fn) {
+  const KeyRange seen = mask.keys(t0, rows);
+  const int64_t begin = seen.begin / kKeyGrid * kKeyGrid;
+  for (int64_t k0 = begin; k0 < seen.end; k0 += kKeys) {
+    fn(Tile<Mask>{mask, t0, rows, k0, HWY_MIN(kKeys, seen.end - k0), k0 == begin});
+  }
+}
+
+// The scores of one query, in vectors.
+struct ScoreRow {
+  RowRules rules;
+  float inverse_cap;
+
+  explicit ScoreRow(const RowRules& row)
+      : rules(row), inverse_cap(row.softcap > 0 ? 1 / row.softcap : 0) {}
+
+  HWY_INLINE VF capped(VF x) const {
+    const VF scaled = hn::Mul(x, set(rules.scale));
+    if (rules.softcap == 0) return scaled;
+    return hn::Mul(tanh(hn::Mul(scaled, set(inverse_cap))), set(rules.softcap));
+  }
+  // The derivative of capped() by x.
+  HWY_INLINE VF slope(VF capped) const {
+    if (rules.softcap == 0) return set(rules.scale);
+    const VF ratio = hn::Mul(capped, set(inverse_cap));
+    return hn::Mul(hn::NegMulAdd(ratio, ratio, set(1.0f)), set(rules.scale));
+  }
+  // Of the elements [i, i + count).
+  template <class Io>
+  HWY_INLINE VF score(Io io, VF capped, int64_t i, int64_t count) const {
+    VF x = capped;
+    if (rules.bias) x = hn::Add(x, io.load(rules.bias + i, count));
+    if (rules.slope != 0) {
+      const VF apart = hn::Iota(F(), static_cast<float>(i) - rules.place);
+      x = hn::NegMulAdd(hn::Abs(apart), set(rules.slope), x);
+    }
+    return x;
+  }
+  // x becomes scores in a range.
+  void apply(float* x, KeyRange range) const {
+    for_vectors(range.begin, range.end, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
+      io.store(score(io, capped(io.load(x + i, count)), i, count), x + i, count);
+    });
   }
 };
 

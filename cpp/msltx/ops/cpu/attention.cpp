@@ -53,9 +53,9 @@ void scores_backward_head(const AttentionScoresBackward& op, int64_t b, int64_t 
       const bool adds = h > kv * group || t0 + rows < T;
       if (seen == 0) zero_rows(d_q, t0, t0 + rows, hs);
       for (int64_t k0 = 0; k0 < seen; k0 += kKeys) {
-        const Tile tile{mask, t0, rows, k0, HWY_MIN(kKeys, seen - k0)};
+        const Tile<Mask> tile{mask, t0, rows, k0, HWY_MIN(kKeys, seen - k0), k0 == 0};
         for (int64_t r = 0; r < rows; ++r) {
-          const int64_t visible = tile.visible(r);
+          const int64_t visible = tile.seen(r).end;
           float* row = d_scores.row(r);
           map(visible, row, [&](VF v) { return hn::Mul(v, scale); }, d_out.row(t0 + r) + k0);
           fill(tile.keys - visible, row + visible, 0);

@@ -5,7 +5,11 @@
 // One Zen 4 core (113 GFLOP/s), heads of 64, T 256: 178 GFLOP/s forward and 196 backward with
 // masked pairs counted, of which 53 % are computed.
 //
-// One task per sequence and head; in the backward per key head, whose gradients it owns.
+// Window, documents, soft cap and biases run through the same tiles, of which those that no query
+// sees are left out; without them nothing of it is compiled in.
+//
+// One task per sequence and head; in the backward per key head, whose gradients it owns, and in
+// that of the bias per head and tile of queries.
 #include <cmath>
 
 #include "msltx/ops/cpu/attention.h"
@@ -47,43 +51,52 @@ HWY_INLINE void scale_row(float* x, int64_t n, float factor) {
   map(n, x, [&](VF v) { return hn::Mul(v, set(factor)); }, x);
 }
 
-void flash_forward_head(const FlashAttentionForward& op, int64_t b, int64_t h, float* scratch) {
+// Zeros in a row of `keys` elements but for those that are seen.
+HWY_INLINE void clear_unseen(float* row, KeyRange seen, int64_t keys) {
+  fill(seen.begin, row, 0);
+  fill(keys - seen.end, row + seen.end, 0);
+}
+
+template <class Rules>
+HWY_INLINE void forward_head(const FlashAttentionForward& op, const Rules& rules, int64_t b,
+                             int64_t h, float* scratch) {
   const int64_t T = op.q.dim(2), S = op.k.dim(2), hs = op.q.dim(3);
   const int64_t kv = h / (op.q.dim(1) / op.k.dim(1));
   const Matrix q = matrix(op.q, b, h), k = matrix(op.k, b, kv), v = matrix(op.v, b, kv),
                out = matrix(op.out, b, h), scores{scratch, kTileStride};
   float* lse = op.lse.defined() ? matrix(op.lse, b).row(0) + h * op.lse.stride(1) : nullptr;
-  const float scale = scale_or_default(op.scale, hs);
-  const Mask mask{op.causal, T, S};
   const Right k_transposed = pack_transposed(scratch + kTileFloats, k, S, hs);
   for (int64_t t0 = 0; t0 < T; t0 += kQueries) {
-    const int64_t rows = HWY_MIN(kQueries, T - t0), seen = mask.visible(t0 + rows - 1);
+    const int64_t rows = HWY_MIN(kQueries, T - t0);
     float top[kQueries], sum[kQueries];
     for (int64_t r = 0; r < rows; ++r) {
       top[r] = -kInfinity;
       sum[r] = 0;
     }
-    if (seen == 0) zero_rows(out, t0, t0 + rows, hs);
-    for (int64_t k0 = 0; k0 < seen; k0 += kKeys) {
-      const Tile tile{mask, t0, rows, k0, HWY_MIN(kKeys, seen - k0)};
+    if (rules.mask.keys(t0, rows).size() == 0) zero_rows(out, t0, t0 + rows, hs);
+    for_key_blocks(rules.mask, t0, rows, [&](const auto& tile) HWY_ATTR {
       tile.multiply_seen(scores, q, k_transposed, hs);
       for (int64_t r = 0; r < rows; ++r) {
-        const int64_t visible = tile.visible(r);
-        float* row = scores.row(r);
-        const float new_top = HWY_MAX(top[r], largest_scaled(row, visible, scale));
+        const KeyRange seen = tile.seen(r);
+        float scale = rules.scale;
+        if constexpr (Rules::kRuled) {
+          ScoreRow(row_rules(rules, t0 + r, tile.k0)).apply(scores.row(r), seen);
+          scale = 1;
+        }
+        float* row = scores.row(r) + seen.begin;
+        const float new_top = HWY_MAX(top[r], largest_scaled(row, seen.size(), scale));
         const bool none = new_top == -kInfinity;
-        if (k0 > 0 && new_top > top[r]) {
+        if (!tile.first && new_top > top[r]) {
           const float before = std::exp(top[r] - new_top);
           scale_row(out.row(t0 + r), hs, before);
           sum[r] *= before;
         }
-        if (!none) sum[r] += exp_scaled(row, visible, scale, new_top);
-        const int64_t zeros = none ? 0 : visible;
-        fill(tile.keys - zeros, row + zeros, 0);
+        if (!none) sum[r] += exp_scaled(row, seen.size(), scale, new_top);
+        clear_unseen(scores.row(r), none ? KeyRange{} : seen, tile.keys);
         top[r] = new_top;
       }
       tile.mix_keys(out, scores, v, hs);
-    }
+    });
     for (int64_t r = 0; r < rows; ++r) {
       if (sum[r] != 0) scale_row(out.row(t0 + r), hs, 1 / sum[r]);
       if (lse) lse[t0 + r] = top[r] + std::log(sum[r]);
@@ -91,57 +104,136 @@ void flash_forward_head(const FlashAttentionForward& op, int64_t b, int64_t h, f
   }
 }
 
-void flash_backward_head(const FlashAttentionBackward& op, int64_t b, int64_t kv, float* scratch) {
+void flash_forward_head(const FlashAttentionForward& op, int64_t b, int64_t h, float* scratch) {
+  forward_head(op, scaled(op), b, h, scratch);
+}
+void flash_forward_head_ruled(const FlashAttentionForward& op, int64_t b, int64_t h,
+                              float* scratch) {
+  forward_head(op, ruled(op, b, h), b, h, scratch);
+}
+
+// What the backwards make of a row of products with keys (in p) and with values (in ds).
+// Scaled: p = exp(scale q k^T - lse), ds = scale p (d_out v^T - delta).
+HWY_INLINE void score_gradients(const Scaled& rules, int64_t, int64_t, KeyRange seen, float* p,
+                                float* ds, float lse, float delta) {
+  const VF shift = set(lse), mean = set(delta);
+  for_vectors(seen.begin, seen.end, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
+    const VF e = exp(hn::MulSub(io.load(p + i, count), set(rules.scale), shift));
+    const VF d = hn::Mul(e, hn::Sub(io.load(ds + i, count), mean));
+    io.store(e, p + i, count);
+    io.store(hn::Mul(d, set(rules.scale)), ds + i, count);
+  });
+}
+// Ruled: p = exp(scores - lse), ds = p (d_out v^T - delta) times the derivative of the soft cap.
+HWY_INLINE void score_gradients(const Ruled& rules, int64_t t, int64_t k0, KeyRange seen, float* p,
+                                float* ds, float lse, float delta) {
+  const ScoreRow row(row_rules(rules, t, k0));
+  const VF shift = set(lse), mean = set(delta);
+  for_vectors(seen.begin, seen.end, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
+    const VF capped = row.capped(io.load(p + i, count));
+    const VF e = exp(hn::Sub(row.score(io, capped, i, count), shift));
+    const VF d = hn::Mul(e, hn::Sub(io.load(ds + i, count), mean));
+    io.store(e, p + i, count);
+    io.store(hn::Mul(d, row.slope(capped)), ds + i, count);
+  });
+}
+
+HWY_INLINE float delta_of(Matrix d_out, Matrix out, int64_t t, int64_t hs) {
+  return static_cast<float>(
+      sum(hs, [](VF x, VF y) { return hn::Mul(x, y); }, d_out.row(t), out.row(t)));
+}
+
+// `rules_of(h)` gives the rules of a query head.
+template <class RulesOf>
+HWY_INLINE void backward_head(const FlashAttentionBackward& op, const RulesOf& rules_of, int64_t b,
+                              int64_t kv, float* scratch) {
+  constexpr bool kRuled = decltype(rules_of(0))::kRuled;
   const int64_t T = op.q.dim(2), S = op.k.dim(2), hs = op.q.dim(3);
   const int64_t group = op.q.dim(1) / op.k.dim(1);
   const Matrix k = matrix(op.k, b, kv), v = matrix(op.v, b, kv), d_k = matrix(op.d_k, b, kv),
                d_v = matrix(op.d_v, b, kv);
   const Matrix p{scratch, kTileStride}, ds{scratch + kTileFloats, kTileStride};
-  const float scale = scale_or_default(op.scale, hs);
-  const Mask mask{op.causal, T, S};
   const Right k_transposed = pack_transposed(scratch + 2 * kTileFloats, k, S, hs);
   const Right v_transposed =
       pack_transposed(scratch + 2 * kTileFloats + packed_keys(S) * hs, v, S, hs);
-  if (T == 0) {
+  if (T == 0 || kRuled) {
     zero_rows(d_k, 0, S, hs);
     zero_rows(d_v, 0, S, hs);
   }
   for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {
+    const auto rules = rules_of(h);
     const Matrix q = matrix(op.q, b, h), out = matrix(op.forward_out, b, h),
                  d_out = matrix(op.d_out, b, h), d_q = matrix(op.d_q, b, h);
     const float* lse = matrix(op.lse, b).row(0) + h * op.lse.stride(1);
-    // From the last tile, which sees every key and so may write d_k and d_v where others add.
+    // From the last tile, which without rules sees every key and so may write d_k and d_v where
+    // others add.
     for (int64_t t0 = last_tile(T); t0 >= 0; t0 -= kQueries) {
-      const int64_t rows = HWY_MIN(kQueries, T - t0), seen = mask.visible(t0 + rows - 1);
-      const bool adds = h > kv * group || t0 + rows < T;
-      if (seen == 0) zero_rows(d_q, t0, t0 + rows, hs);
+      const int64_t rows = HWY_MIN(kQueries, T - t0);
+      const bool adds = kRuled || h > kv * group || t0 + rows < T;
+      if (rules.mask.keys(t0, rows).size() == 0) zero_rows(d_q, t0, t0 + rows, hs);
       float delta[kQueries];
-      for (int64_t r = 0; r < rows; ++r) {
-        delta[r] = static_cast<float>(
-            sum(hs, [](VF x, VF y) { return hn::Mul(x, y); }, d_out.row(t0 + r), out.row(t0 + r)));
-      }
-      for (int64_t k0 = 0; k0 < seen; k0 += kKeys) {
-        const Tile tile{mask, t0, rows, k0, HWY_MIN(kKeys, seen - k0)};
+      for (int64_t r = 0; r < rows; ++r) delta[r] = delta_of(d_out, out, t0 + r, hs);
+      for_key_blocks(rules.mask, t0, rows, [&](const auto& tile) HWY_ATTR {
         tile.multiply_seen(p, q, k_transposed, hs);
         tile.multiply_seen(ds, d_out, v_transposed, hs);
         for (int64_t r = 0; r < rows; ++r) {
-          float *p_row = p.row(r), *ds_row = ds.row(r);
-          const int64_t visible = lse[t0 + r] == -kInfinity ? 0 : tile.visible(r);
-          const VF shift = set(lse[t0 + r]), mean = set(delta[r]);
-          for_vectors(0, visible, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
-            const VF e = exp(hn::MulSub(io.load(p_row + i, count), set(scale), shift));
-            const VF d = hn::Mul(e, hn::Sub(io.load(ds_row + i, count), mean));
-            io.store(e, p_row + i, count);
-            io.store(hn::Mul(d, set(scale)), ds_row + i, count);
-          });
-          fill(tile.keys - visible, p_row + visible, 0);
-          fill(tile.keys - visible, ds_row + visible, 0);
+          const float row_lse = lse[t0 + r];
+          const KeyRange seen = row_lse == -kInfinity ? KeyRange{} : tile.seen(r);
+          score_gradients(rules, t0 + r, tile.k0, seen, p.row(r), ds.row(r), row_lse, delta[r]);
+          clear_unseen(p.row(r), seen, tile.keys);
+          clear_unseen(ds.row(r), seen, tile.keys);
         }
         tile.mix_keys(d_q, ds, k, hs);
         tile.mix_queries(d_k, ds, q, hs, adds);
         tile.mix_queries(d_v, p, d_out, hs, adds);
-      }
+      });
     }
+  }
+}
+
+void flash_backward_head(const FlashAttentionBackward& op, int64_t b, int64_t kv, float* scratch) {
+  backward_head(op, [&](int64_t) { return scaled(op); }, b, kv, scratch);
+}
+void flash_backward_head_ruled(const FlashAttentionBackward& op, int64_t b, int64_t kv,
+                               float* scratch) {
+  backward_head(op, [&](int64_t h) { return ruled(op, b, h); }, b, kv, scratch);
+}
+
+// d_bias of the queries [t0, t0 + kQueries) of a head: sequence by sequence.
+void flash_backward_bias_tile(const FlashAttentionBackwardBias& op, int64_t h, int64_t t0,
+                              float* scratch) {
+  const int64_t T = op.q.dim(2), S = op.k.dim(2), hs = op.q.dim(3);
+  const int64_t kv = h / (op.q.dim(1) / op.k.dim(1)), rows = HWY_MIN(kQueries, T - t0);
+  const Matrix p{scratch, kTileStride}, ds{scratch + kTileFloats, kTileStride};
+  float* packed = scratch + 2 * kTileFloats;
+  const Matrix d_bias{op.d_bias.data() + h * op.d_bias.stride(0), op.d_bias.stride(1)};
+  if (!op.accumulate) zero_rows(d_bias, t0, t0 + rows, S);
+  for (int64_t b = 0; b < op.q.dim(0); ++b) {
+    const Ruled rules = ruled(op, b, h);
+    const Matrix q = matrix(op.q, b, h), k = matrix(op.k, b, kv), v = matrix(op.v, b, kv),
+                 out = matrix(op.forward_out, b, h), d_out = matrix(op.d_out, b, h);
+    const float* lse = matrix(op.lse, b).row(0) + h * op.lse.stride(1);
+    float delta[kQueries];
+    for (int64_t r = 0; r < rows; ++r) delta[r] = delta_of(d_out, out, t0 + r, hs);
+    for_key_blocks(rules.mask, t0, rows, [&](const auto& tile) HWY_ATTR {
+      const Matrix keys{k.row(tile.k0), k.stride}, values{v.row(tile.k0), v.stride};
+      tile.multiply_block(p, q, pack_transposed(packed, keys, tile.keys, hs), hs);
+      tile.multiply_block(ds, d_out, pack_transposed(packed, values, tile.keys, hs), hs);
+      for (int64_t r = 0; r < rows; ++r) {
+        if (lse[t0 + r] == -kInfinity) continue;
+        const KeyRange seen = tile.seen(r);
+        const ScoreRow row(row_rules(rules, t0 + r, tile.k0));
+        const float *products = p.row(r), *d_p = ds.row(r);
+        float* sum = d_bias.row(t0 + r) + tile.k0;
+        const VF shift = set(lse[t0 + r]), mean = set(delta[r]);
+        for_vectors(seen.begin, seen.end, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
+          const VF capped = row.capped(io.load(products + i, count));
+          const VF e = exp(hn::Sub(row.score(io, capped, i, count), shift));
+          const VF d = hn::Sub(io.load(d_p + i, count), mean);
+          io.store(hn::MulAdd(e, d, io.load(sum + i, count)), sum + i, count);
+        });
+      }
+    });
   }
 }
 
@@ -154,7 +246,10 @@ namespace msltx::ops {
 namespace cpu {
 
 HWY_EXPORT(flash_forward_head);
+HWY_EXPORT(flash_forward_head_ruled);
 HWY_EXPORT(flash_backward_head);
+HWY_EXPORT(flash_backward_head_ruled);
+HWY_EXPORT(flash_backward_bias_tile);
 
 namespace {
 
@@ -165,7 +260,8 @@ ScratchNeed flash_attention_forward_scratch(const FlashAttentionForward& op) {
 
 void flash_attention_forward(Stream& stream, const FlashAttentionForward& op) {
   const int64_t nh = op.q.dim(1);
-  const auto run = HWY_DYNAMIC_DISPATCH(flash_forward_head);
+  const auto run = has_rules(op) ? HWY_DYNAMIC_DISPATCH(flash_forward_head_ruled)
+                                 : HWY_DYNAMIC_DISPATCH(flash_forward_head);
   stream.parallel_for(op.q.dim(0) * nh, [&](int64_t task, int worker) {
     run(op, task / nh, task % nh, reinterpret_cast<float*>(stream.worker_scratch(worker)));
   });
@@ -178,9 +274,24 @@ ScratchNeed flash_attention_backward_scratch(const FlashAttentionBackward& op) {
 
 void flash_attention_backward(Stream& stream, const FlashAttentionBackward& op) {
   const int64_t nkv = op.k.dim(1);
-  const auto run = HWY_DYNAMIC_DISPATCH(flash_backward_head);
+  const auto run = has_rules(op) ? HWY_DYNAMIC_DISPATCH(flash_backward_head_ruled)
+                                 : HWY_DYNAMIC_DISPATCH(flash_backward_head);
   stream.parallel_for(op.k.dim(0) * nkv, [&](int64_t task, int worker) {
     run(op, task / nkv, task % nkv, reinterpret_cast<float*>(stream.worker_scratch(worker)));
+  });
+}
+
+ScratchNeed flash_attention_backward_bias_scratch(const FlashAttentionBackwardBias& op) {
+  const int64_t floats = 2 * kTileFloats + packed_keys(kKeys) * op.k.dim(3);
+  return {.per_worker = floats * int64_t{sizeof(float)}};
+}
+
+void flash_attention_backward_bias(Stream& stream, const FlashAttentionBackwardBias& op) {
+  const int64_t nh = op.q.dim(1), tiles = ceil_div(op.q.dim(2), kQueries);
+  const auto run = HWY_DYNAMIC_DISPATCH(flash_backward_bias_tile);
+  stream.parallel_for(nh * tiles, [&](int64_t task, int worker) {
+    run(op, task / tiles, task % tiles * kQueries,
+        reinterpret_cast<float*>(stream.worker_scratch(worker)));
   });
 }
 
@@ -190,6 +301,7 @@ void flash_attention_backward(Stream& stream, const FlashAttentionBackward& op) 
 void CpuBackend::add_attention_fused() {
   add<cpu::flash_attention_forward, cpu::flash_attention_forward_scratch>();
   add<cpu::flash_attention_backward, cpu::flash_attention_backward_scratch>();
+  add<cpu::flash_attention_backward_bias, cpu::flash_attention_backward_bias_scratch>();
 }
 
 }  // namespace msltx::ops

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "msltx/ops/cpu/attention.h"
 #include "msltx/ops/cpu/cpu.h"
 #include "msltx/ops/cpu/tasks.h"
 
@@ -15,7 +16,7 @@
 #define HWY_TARGET_INCLUDE "msltx/ops/cpu/cache.cpp"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "msltx/ops/cpu/math-inl.h"
+#include "msltx/ops/cpu/attention-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace msltx::ops::cpu::HWY_NAMESPACE {
@@ -56,13 +57,19 @@ HWY_INLINE void mix_strip(Io io, float* out, const float* weights, Matrix v, int
   }
 }
 
-// out = softmax(scale q k^T) v over the first `keys` keys; zeros where there is none. `scores`
-// holds `keys` floats.
+// out = softmax(scores) v over `keys` keys from the first of k and v on, `rules` being what becomes
+// of their products with q; zeros where there is none. `scores` holds `keys` floats.
 void attend_row(float* out, const float* q, Matrix k, Matrix v, int64_t keys, int64_t hs,
-                float scale, float* scores) {
+                const RowRules& rules, float* scores) {
   int64_t s = 0;
+  const float scale = rules.scale;
   for (; s + 4 <= keys; s += 4) score_keys<4>(scores + s, q, {k.row(s), k.stride}, hs, scale);
   for (; s < keys; ++s) score_keys<1>(scores + s, q, {k.row(s), k.stride}, hs, scale);
+  if (rules.more) {
+    RowRules rest = rules;
+    rest.scale = 1;
+    ScoreRow(rest).apply(scores, {0, keys});
+  }
   const float top = largest(keys, scores);
   const bool none = top == -kInfinity;
   const double total = none ? 1 : exp_and_sum(scores, scores, keys, top);
@@ -130,8 +137,10 @@ void attention_inference(Stream& stream, const AttentionInference& op) {
   constexpr int64_t kQueries = 16;  // per task: their keys stay in the second-level cache
   const int64_t nh = op.q.dim(1), T = op.q.dim(2), hs = op.q.dim(3), S = op.k_cache.dim(2);
   const int64_t group = nh / op.k_cache.dim(1), blocks = ceil_div(T, kQueries);
-  const float scale =
-      op.scale != 0 ? op.scale : static_cast<float>(1 / std::sqrt(static_cast<double>(hs)));
+  const Matrix bias = matrix(op.relative_bias);
+  const float* slopes = op.alibi_slopes.defined() ? op.alibi_slopes.data() : nullptr;
+  RowRules rules{.scale = scale_or_default(op.scale, hs), .softcap = op.softcap};
+  rules.more = op.softcap > 0 || bias || slopes;
   const auto run = HWY_DYNAMIC_DISPATCH(attend_row);
   stream.parallel_for(op.q.dim(0) * nh * blocks, [&](int64_t task, int worker) {
     const int64_t b = task / (nh * blocks), h = task / blocks % nh,
@@ -141,7 +150,13 @@ void attention_inference(Stream& stream, const AttentionInference& op) {
     const Matrix k = matrix(op.k_cache, b, h / group), v = matrix(op.v_cache, b, h / group);
     for (int64_t t = first; t < std::min(T, first + kQueries); ++t) {
       const int64_t place = op.lengths.data<int32_t>()[b] - T + t;
-      run(out.row(t), q.row(t), k, v, std::clamp<int64_t>(place + 1, 0, S), hs, scale, scores);
+      const KeyRange seen = seen_from(place, S, true, op.window);
+      RowRules own = rules;
+      own.place = static_cast<float>(place - seen.begin);
+      if (slopes) own.slope = slopes[h];
+      if (bias && seen.size() > 0) own.bias = bias.row(h) + (S - 1 - place + seen.begin);
+      run(out.row(t), q.row(t), {k.row(seen.begin), k.stride}, {v.row(seen.begin), v.stride},
+          seen.size(), hs, own, scores);
     }
   });
 }

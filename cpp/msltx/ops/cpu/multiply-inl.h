@@ -41,9 +41,10 @@ struct Right {
 };
 HWY_INLINE Right right(Matrix m) { return {m.data, m.stride, panel_width()}; }
 
-// What one strip of rows needs: columns [0, columns) of c, and [begin, end) of the inner dimension.
+// What one strip of rows needs: columns [0, columns) of c, of which panels wholly before
+// `first_column` are left alone, and [begin, end) of the inner dimension.
 struct Range {
-  int64_t columns, begin, end;
+  int64_t columns, begin, end, first_column = 0;
 };
 
 // kRows rows by kCount vectors, of which the last has `count` columns.
@@ -116,7 +117,8 @@ HWY_INLINE void multiply(Matrix c, Left a, Right b, int64_t rows, int64_t column
         const int64_t begin = HWY_MAX(k, needed.begin), end = HWY_MIN(k + kInner, needed.end);
         const int64_t width = HWY_MIN(needed.columns - j, panel_width());
         const bool add = accumulate || k > 0;
-        if (width > 0 && (begin < end || !add)) {
+        const bool skips = j + panel_width() <= needed.first_column;
+        if (width > 0 && !skips && (begin < end || !add)) {
           const Matrix to{c.row(r) + j, c.stride};
           const Left from{a.data + r * a.row, a.row, a.inner};
           if (height == kStrip) {

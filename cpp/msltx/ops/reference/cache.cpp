@@ -1,5 +1,6 @@
 // The key/value cache of generation. Caches (B, nkv, S, hs), new k and v (B, nkv, T, hs), q (B, nh,
-// T, hs). Places past S are left out on append; a query sees the places up to its own.
+// T, hs). Places past S are left out on append; a query sees the places up to its own,
+// with the options of ops/attention.h.
 #include "msltx/ops/reference/attention.h"
 #include "msltx/ops/reference/reference.h"
 #include "msltx/ops/stream.h"
@@ -35,14 +36,26 @@ ScratchNeed attention_inference_scratch(const AttentionInference& op) {
 
 void attention_inference(Stream& stream, const AttentionInference& op) {
   const int64_t nh = op.q.dim(1), T = op.q.dim(2), hs = op.q.dim(3), S = op.k_cache.dim(2);
-  const double scale = scale_or_default(op.scale, hs);
+  const Scoring scoring{scale_or_default(op.scale, hs), double{op.softcap}, {}, {}, {}};
   stream.parallel_for(op.q.dim(0) * nh * T, [&](int64_t task, int worker) {
     const int64_t b = task / (nh * T), h = task / T % nh, t = task % T;
     auto* sum = reinterpret_cast<double*>(stream.worker_scratch(worker));
     auto* scores = reinterpret_cast<float*>(sum + hs);
     const int64_t place = op.lengths.data<int32_t>()[b] - T + t;
-    attend(row(op.out, b, h, t), row(op.q, b, h, t), op.k_cache, op.v_cache, b,
-           kv_head(h, op.q, op.k_cache), std::clamp<int64_t>(place + 1, 0, S), scale, scores, sum);
+    attend(
+        row(op.out, b, h, t), row(op.q, b, h, t), op.k_cache, op.v_cache, b,
+        kv_head(h, op.q, op.k_cache), seen_from(place, S, true, op.window),
+        [&](int64_t s, double product) {
+          double score = scoring.capped(product);
+          if (op.relative_bias.defined()) {
+            score += double{row(op.relative_bias, h)[S - 1 - (place - s)]};
+          }
+          if (op.alibi_slopes.defined()) {
+            score -= double{op.alibi_slopes.data()[h]} * static_cast<double>(place - s);
+          }
+          return score;
+        },
+        scores, sum);
   });
 }
 
