@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from msltx import GPTConfig
+from msltx import GPTConfig, InvalidValueError
 from msltx.model import GPT
 from reference.family import Family, random_parameters
 from reference.result import Array, Integers
@@ -18,6 +18,50 @@ SIZES: dict[str, Any] = {
     "num_layers": 2,
     "num_heads": 4,
 }
+
+# Field -> values that a random configuration draws from.
+CHOICES: dict[str, list[Any]] = {
+    "norm": ["layernorm", "rmsnorm"],
+    "norm_plus_one": [False, True],
+    "norm_placement": ["pre", "post", "sublayer", "sandwich"],
+    "positions": ["learned", "sinusoidal", "none", "rope", "alibi", ["learned", "rope"]],
+    "rope_theta": [10000.0, 100.0],
+    "rope_scaling": [
+        None,
+        {"kind": "linear", "factor": 2.0},
+        {"kind": "dynamic", "factor": 2.0, "original_context_length": 8},
+        {"kind": "llama3", "factor": 4.0, "original_context_length": 16},
+    ],
+    "activation": ["gelu_tanh", "gelu", "relu", "silu", "swiglu", "geglu"],
+    "qk_norm": [False, True],
+    "num_kv_heads": [4, 2, 1],
+    "head_dim": [6, 8],
+    "ff_dim": [96, 33],
+    "token_embedding_dim": [24, 10],
+    "bias": [True, False, {"qkv": False, "output": True}, {"norm": False}],
+    "tie_weights": [True, False],
+    "embedding_scale": [1.0, 4.9],
+    "attention_scale": [None, 0.2],
+    "sliding_window": [None, 1, 5, [3, None], [None, 40]],
+    "attention_softcap": [0.0, 2.0],
+}
+
+# Settings that are fine apart and refused together.
+REFUSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"norm": "rmsnorm"}, {"bias": {"norm": True}}),
+    ({"norm": "layernorm"}, {"norm_plus_one": True}),
+    ({"positions": "rope"}, {"head_dim": 5}),
+]
+
+
+def random_config(rng: np.random.Generator) -> GPTConfig:
+    """Draw settings until they make a configuration."""
+    while True:
+        fields = {name: values[rng.integers(len(values))] for name, values in CHOICES.items()}
+        try:
+            return GPTConfig(**SIZES, **fields)
+        except InvalidValueError:
+            continue
 
 
 def pair_of_models(

@@ -92,6 +92,22 @@ def test_preset_and_replace() -> None:
         GPTConfig.preset("5m")
 
 
+def test_presets_have_these_counts() -> None:
+    """In Llama settings V C + L (4 C^2 + 3 C F + 2 C) + C; mlx has 2048 C more of positions."""
+    counts = {name: GPTConfig.preset(name).num_parameters() for name in GPTConfig.preset_names()}
+    assert counts == {
+        "1m": 1_028_864,
+        "4m": 3_646_976,
+        "11m": 11_427_840,
+        "gpt2": 124_439_808,
+        "25m": 26_450_304,
+        "125m": 123_685_632,
+        "350m": 341_099_520,
+        "760m": 757_016_064,
+        "mlx": 177_169_152,
+    }
+
+
 def test_the_plans_counts() -> None:
     rest = {"tie_weights": False, "positions": "sinusoidal", "bias": True, "num_heads": 4}
     one = GPTConfig(

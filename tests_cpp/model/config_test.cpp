@@ -226,12 +226,10 @@ TEST(Config, EssentialFieldsGiveTheConfigurationBack) {
 
 TEST(Config, UnsupportedSettingsAreParsedThenRefused) {
   const std::vector<std::pair<json, std::string>> cases = {
-      {{{"positions", {"learned", "alibi"}}},
-       "positions is alibi; this version of msltx runs learned, sinusoidal and rope only"},
+      {{{"positions", {"learned", "relative_t5"}}},
+       "positions is relative_t5; this version of msltx runs learned, sinusoidal, rope and alibi "
+       "only"},
       {{{"dropout", 0.1}}, "dropout is 0.1; this version of msltx runs 0 only"},
-      {{{"sliding_window", 4}}, "sliding_window is set; this version of msltx runs none only"},
-      {{{"attention_softcap", 50}},
-       "attention_softcap is 50; this version of msltx runs none only"},
       {{{"logit_softcap", 30}}, "logit_softcap is 30; this version of msltx runs none only"},
       {{{"attention", "plain"}},
        "attention is plain; this version of msltx runs auto and flash only"},

@@ -17,7 +17,7 @@ Block::Block(const GPTConfig& config, Parameters& parameters, int64_t layer,
              const PositionTables& tables)
     : attention_join_(config, parameters, name_of(layer, "norm1")),
       feed_forward_join_(config, parameters, name_of(layer, "norm2")),
-      attention_(config, parameters, name_of(layer, "attn"), tables),
+      attention_(config, parameters, name_of(layer, "attn"), layer, tables),
       feed_forward_(config, parameters, name_of(layer, "ff")) {}
 
 Residual Block::forward(Stream& stream, const BlockActivations& a, Residual input,

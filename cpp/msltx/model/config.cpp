@@ -150,12 +150,10 @@ void check_supported(const GPTConfig& c) {
     throw ValueError(
         concat(field, " is ", value, "; this version of msltx runs ", supported, " only"));
   };
-  for (Position p : {Position::relative_t5, Position::relative_xl, Position::alibi}) {
-    require(!c.positions.has(p), "positions", word_of(p), "learned, sinusoidal and rope");
+  for (Position p : {Position::relative_t5, Position::relative_xl}) {
+    require(!c.positions.has(p), "positions", word_of(p), "learned, sinusoidal, rope and alibi");
   }
   require(c.dropout == 0, "dropout", c.dropout, "0");
-  require(c.sliding_window.empty(), "sliding_window", "set", "none");
-  require(c.attention_softcap == 0, "attention_softcap", c.attention_softcap, "none");
   require(c.logit_softcap == 0, "logit_softcap", c.logit_softcap, "none");
   require(c.attention != Attention::plain, "attention", word_of(c.attention), "auto and flash");
 }

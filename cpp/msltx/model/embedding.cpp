@@ -37,10 +37,15 @@ Embedding::Embedding(const GPTConfig& config, Parameters& parameters)
       scale_(static_cast<float>(config.embedding_scale)) {
   if (projected_) project_ = LinearLayer(parameters, "embed.project");
   if (config.positions.has(Position::sinusoidal)) {
-    constants_ = Arena(config.context_length * config.embedding_dim * size_of(DType::float32));
+    constants_ = Arena(constant_bytes(config));
     sinusoids_ = constants_.allocate(DType::float32, {config.context_length, config.embedding_dim});
     fill_sinusoids(sinusoids_);
   }
+}
+
+int64_t Embedding::constant_bytes(const GPTConfig& config) {
+  if (!config.positions.has(Position::sinusoidal)) return 0;
+  return config.context_length * config.embedding_dim * size_of(DType::float32);
 }
 
 void Embedding::forward(Stream& stream, const EmbeddingActivations& a, const Tensor& x,

@@ -27,7 +27,8 @@ class Embedding {
   void backward(ops::Stream& stream, const EmbeddingActivations& a, const Tensor& d_x,
                 const Tensor& tokens, BatchShape shape, bool accumulate) const;
 
-  int64_t constant_bytes() const { return constants_.capacity(); }
+  // Of the table of sinusoidal positions.
+  static int64_t constant_bytes(const GPTConfig& config);
 
  private:
   Parameter *tokens_ = nullptr, *positions_ = nullptr;

@@ -30,6 +30,11 @@ std::string size_text(int64_t bytes) {
   return concat(with_separators(tenths / 10), ".", tenths % 10, " GB");
 }
 
+// Tables of positions that are computed, not learned.
+int64_t table_bytes(const GPTConfig& config) {
+  return Embedding::constant_bytes(config) + PositionTables::bytes(config);
+}
+
 // Lets an encoding run without its ops, so that scratch is reserved before the first step.
 struct AskOnly : ops::Interceptor {
   bool runs_ops() const override { return false; }
@@ -38,18 +43,19 @@ struct AskOnly : ops::Interceptor {
 }  // namespace
 
 void GPT::check_parameters_fit() const {
-  const int64_t bytes = parameter_arena_bytes(config_);
+  const int64_t parameters = parameter_arena_bytes(config_), tables = table_bytes(config_);
   const int64_t limit = options_.memory_limit > 0 ? options_.memory_limit : available_memory();
-  if (bytes <= limit) return;
-  throw MemoryLimitError(concat("the model's ", with_separators(parameter_count(config_)),
-                                " parameters take ", size_text(bytes), "; ", size_text(limit),
-                                " of memory may be used"));
+  if (parameters <= limit - tables) return;
+  throw MemoryLimitError(
+      concat("the model's ", with_separators(parameter_count(config_)), " parameters take ",
+             size_text(parameters),
+             tables > 0 ? concat(", its tables of positions ", size_text(tables)) : "", "; ",
+             size_text(limit), " of memory may be used"));
 }
 
 MemoryReport GPT::memory() const {
   MemoryReport report;
-  report.parameters =
-      parameter_arena_bytes(config_) + embedding_.constant_bytes() + positions_.bytes();
+  report.parameters = parameter_arena_bytes(config_) + table_bytes(config_);
   if (parameters_.has_gradients()) report.gradients = parameter_arena_bytes(config_);
   report.optimizer = step_.optimizer;
   report.batch = step_.batch;

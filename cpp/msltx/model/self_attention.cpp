@@ -1,5 +1,6 @@
 #include "msltx/model/self_attention.h"
 
+#include <cmath>
 #include <span>
 
 #include "msltx/model/rope.h"
@@ -9,11 +10,45 @@ namespace msltx::model {
 
 using ops::Stream;
 
-PositionTables::PositionTables(const GPTConfig& config) {
-  if (!config.positions.has(Position::rope)) return;
-  arena_ = Arena(config.context_length * config.head_dim * size_of(DType::float32));
-  rope = arena_.allocate(DType::float32, {config.context_length, config.head_dim});
-  fill_rope_table(config, std::span(rope.data(), static_cast<size_t>(rope.size())));
+namespace {
+
+// ALiBi (Press et al. 2022): 2^(-8 i / n) for n heads, n a power of two; for other counts those of
+// the power of two below, then every second of the one above.
+void fill_alibi_slopes(float* slopes, int64_t heads) {
+  int64_t power = 1;
+  while (2 * power <= heads) power *= 2;
+  for (int64_t h = 0; h < heads; ++h) {
+    const auto i = static_cast<double>(h < power ? h + 1 : 2 * (h - power) + 1);
+    const auto n = static_cast<double>(h < power ? power : 2 * power);
+    slopes[h] = static_cast<float>(std::exp2(-8 * i / n));
+  }
+}
+
+int64_t window_of(const GPTConfig& config, int64_t layer) {
+  const auto& pattern = config.sliding_window;
+  return pattern.empty() ? 0 : pattern[static_cast<size_t>(layer) % pattern.size()];
+}
+
+}  // namespace
+
+int64_t PositionTables::bytes(const GPTConfig& config) {
+  const bool has_rope = config.positions.has(Position::rope);
+  const bool has_alibi = config.positions.has(Position::alibi);
+  const int64_t angles = has_rope ? config.context_length * config.head_dim : 0;
+  const int64_t slopes = has_alibi ? config.num_heads : 0;
+  return Arena::aligned(angles * size_of(DType::float32)) +
+         Arena::aligned(slopes * size_of(DType::float32));
+}
+
+PositionTables::PositionTables(const GPTConfig& config) : arena_(bytes(config)) {
+  if (config.positions.has(Position::rope)) {
+    rope = arena_.allocate(DType::float32, {config.context_length, config.head_dim});
+    fill_rope_table(config, std::span(rope.data(), static_cast<size_t>(rope.size())));
+  }
+  if (config.positions.has(Position::alibi)) {
+    alibi_slopes = arena_.allocate(DType::float32, {config.num_heads});
+    fill_alibi_slopes(alibi_slopes.data(), config.num_heads);
+  }
 }
 
 void AttentionActivations::declare(TensorPlan& plan, const GPTConfig& config,
@@ -57,18 +92,21 @@ void AttentionGradients::declare(TensorPlan& plan, const GPTConfig& config, Life
 }
 
 SelfAttention::SelfAttention(const GPTConfig& config, Parameters& parameters,
-                             const std::string& name, const PositionTables& tables)
+                             const std::string& name, int64_t layer, const PositionTables& tables)
     : num_heads_(config.num_heads),
       num_kv_heads_(config.num_kv_heads),
       head_dim_(config.head_dim),
       scale_(static_cast<float>(config.attention_scale)),
+      softcap_(static_cast<float>(config.attention_softcap)),
       norm_eps_(static_cast<float>(config.norm_eps)),
+      window_(window_of(config, layer)),
       plus_one_(config.norm_plus_one),
       qkv_(parameters, name + ".qkv"),
       out_(parameters, name + ".out"),
       q_norm_(parameters.find(name + ".q_norm.weight")),
       k_norm_(parameters.find(name + ".k_norm.weight")),
-      rope_(tables.rope) {}
+      rope_(tables.rope),
+      alibi_slopes_(tables.alibi_slopes) {}
 
 Tensor SelfAttention::heads(const Tensor& rows, int64_t sequences, int64_t first,
                             int64_t count) const {
@@ -128,9 +166,12 @@ void SelfAttention::forward(Stream& stream, const AttentionActivations& a, const
   const Tensor mix = heads(a.mix, sequences, 0, num_heads_);
   if (cache) {
     ops::kv_cache_append(stream, {cache->k, cache->v, k, v, cache->positions});
-    ops::attention_inference(stream, {mix, q, cache->k, cache->v, cache->lengths, scale_});
+    ops::attention_inference(
+        stream,
+        {mix, q, cache->k, cache->v, cache->lengths, scale_, window_, softcap_, {}, alibi_slopes_});
   } else {
-    ops::flash_attention_forward(stream, {mix, a.lse, q, k, v, scale_});
+    ops::flash_attention_forward(
+        stream, {mix, a.lse, q, k, v, scale_, true, window_, softcap_, {}, alibi_slopes_});
   }
   out_.forward(stream, out, a.mix);
 }
@@ -143,9 +184,21 @@ void SelfAttention::backward_data(Stream& stream, const AttentionActivations& a,
   out_.backward_data(stream, d_mix, a.d_out_bias, d_out, chunk_rows);
   const auto [q, k, v] = views(a.qkv, a.qk, sequences);
   const auto [d_q, d_k, d_v] = views(g.d_qkv, {}, sequences);
-  ops::flash_attention_backward(stream,
-                                {d_q, d_k, d_v, heads(d_mix, sequences, 0, num_heads_),
-                                 heads(a.mix, sequences, 0, num_heads_), a.lse, q, k, v, scale_});
+  ops::flash_attention_backward(stream, {d_q,
+                                         d_k,
+                                         d_v,
+                                         heads(d_mix, sequences, 0, num_heads_),
+                                         heads(a.mix, sequences, 0, num_heads_),
+                                         a.lse,
+                                         q,
+                                         k,
+                                         v,
+                                         scale_,
+                                         true,
+                                         window_,
+                                         softcap_,
+                                         {},
+                                         alibi_slopes_});
   if (rope_.defined()) {
     const Tensor d_qk = heads(g.d_qkv, sequences, 0, num_heads_ + num_kv_heads_);
     ops::rope_backward(stream, {d_qk, d_qk, rope_, {}, ops::RopeLayout::half_split});

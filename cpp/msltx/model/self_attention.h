@@ -15,8 +15,9 @@ namespace msltx::model {
 class PositionTables {
  public:
   explicit PositionTables(const GPTConfig& config);
-  int64_t bytes() const { return arena_.capacity(); }
+  static int64_t bytes(const GPTConfig& config);
   Tensor rope;  // (context_length, hs), as ops::rope_forward takes it; undefined without rope
+  Tensor alibi_slopes;  // (nh); undefined without alibi
 
  private:
   Arena arena_;
@@ -49,8 +50,9 @@ struct AttentionGradients {
 
 class SelfAttention {
  public:
+  // Of the block `layer`, which a pattern of windows goes by.
   SelfAttention(const GPTConfig& config, Parameters& parameters, const std::string& name,
-                const PositionTables& tables);
+                int64_t layer, const PositionTables& tables);
 
   // `sequences` whole sequences; with a cache the new tokens of as many.
   void forward(ops::Stream& stream, const AttentionActivations& a, const Tensor& out,
@@ -82,11 +84,12 @@ class SelfAttention {
                          bool accumulate) const;
 
   int64_t num_heads_, num_kv_heads_, head_dim_;
-  float scale_, norm_eps_;
+  float scale_, softcap_, norm_eps_;
+  int64_t window_;  // 0: none
   bool plus_one_;
   LinearLayer qkv_, out_;
   Parameter *q_norm_, *k_norm_;
-  Tensor rope_;
+  Tensor rope_, alibi_slopes_;
 };
 
 }  // namespace msltx::model

@@ -1,0 +1,112 @@
+// What must hold of every member of the family: the same bits at any thread count and in both
+// section modes, and nothing read outside its declared life. Their numbers are tests_py's.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "model/tiny_model.h"
+
+namespace msltx::model {
+namespace {
+
+using nlohmann::json;
+
+struct Member {
+  const char* name;
+  json fields;
+};
+
+// Between them every norm placement and every part that keeps tensors of its own.
+const std::vector<Member>& members() {
+  static const std::vector<Member> list = {
+      {"llama",
+       {{"norm", "rmsnorm"},
+        {"positions", "rope"},
+        {"activation", "swiglu"},
+        {"bias", false},
+        {"num_heads", 4},
+        {"num_kv_heads", 2}}},
+      {"qwen", {{"norm", "rmsnorm"}, {"positions", "rope"}, {"qk_norm", true}, {"head_dim", 10}}},
+      {"gemma",
+       {{"norm", "rmsnorm"},
+        {"norm_plus_one", true},
+        {"norm_placement", "sandwich"},
+        {"positions", "rope"},
+        {"activation", "geglu"},
+        {"sliding_window", {20, nullptr}},
+        {"attention_softcap", 5},
+        {"embedding_scale", 4.9}}},
+      {"sublayer", {{"norm_placement", "sublayer"}, {"positions", {"learned", "alibi"}}}},
+      {"post_projected",
+       {{"norm_placement", "post"}, {"token_embedding_dim", 9}, {"activation", "relu"}}},
+  };
+  return list;
+}
+
+GPTConfig config_of(const Member& member) {
+  json fields = {{"vocab_size", 61},
+                 {"context_length", 100},
+                 {"embedding_dim", 24},
+                 {"num_layers", 3},
+                 {"num_heads", 3}};
+  fields.update(member.fields);
+  return config_from_json(fields);
+}
+
+struct Outcome {
+  float loss;
+  std::vector<float> gradients;
+};
+
+Outcome outcome_of(const GPTConfig& config, std::string_view backend, int threads,
+                   ops::SectionMode mode, BatchShape shape, bool poison = false) {
+  Executor executor(threads);
+  GPT model(config, 7, {.backend = &ops::backend(backend), .executor = &executor});
+  model.set_section_mode(mode);
+  model.set_poison(poison);
+  const RandomBatch batch(shape, config.vocab_size);
+  const float loss =
+      model.forward_backward(batch.tokens.data(), batch.targets.data(), shape, false, 0);
+  return {loss, copy_of(model.parameters().gradients())};
+}
+
+class Family : public testing::TestWithParam<size_t> {
+ protected:
+  const Member& member() const { return members()[GetParam()]; }
+};
+
+TEST_P(Family, SameBitsAtAnyThreadCountAndInBothSectionModes) {
+  const GPTConfig config = config_of(member());
+  for (const ops::Backend* backend : ops::backends()) {
+    const BatchShape shape{5, 70};
+    const Outcome first =
+        outcome_of(config, backend->name(), 1, ops::SectionMode::whole_batch, shape);
+    EXPECT_TRUE(std::isfinite(first.loss));
+    for (int threads : {1, 2, 3, 8}) {
+      for (auto mode : {ops::SectionMode::whole_batch, ops::SectionMode::by_chunk}) {
+        const Outcome other = outcome_of(config, backend->name(), threads, mode, shape);
+        EXPECT_EQ(first.loss, other.loss) << backend->name() << " " << threads;
+        EXPECT_EQ(first.gradients, other.gradients) << backend->name() << " " << threads;
+      }
+    }
+  }
+}
+
+TEST_P(Family, ReadsNothingOutsideItsDeclaredLife) {
+  const GPTConfig config = config_of(member());
+  for (const ops::Backend* backend : ops::backends()) {
+    const Outcome clean =
+        outcome_of(config, backend->name(), 2, ops::SectionMode::automatic, {4, 16});
+    const Outcome poisoned =
+        outcome_of(config, backend->name(), 2, ops::SectionMode::automatic, {4, 16}, true);
+    EXPECT_EQ(clean.loss, poisoned.loss);
+    EXPECT_EQ(clean.gradients, poisoned.gradients);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Members, Family, testing::Range(size_t{0}, members().size()),
+                         [](const auto& test) { return members()[test.param].name; });
+
+}  // namespace
+}  // namespace msltx::model

@@ -1,0 +1,160 @@
+"""What holds for every setting of the family: training, causality, decoding, order and padding."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import msltx
+from families import CHOICES, REFUSED, SIZES, random_batch, random_config
+from msltx import GPTConfig, InvalidValueError, backends
+from msltx.model import GPT
+from msltx.optim import AdamW
+
+ROOT = Path(__file__).resolve().parent.parent
+BACKENDS = [backend.name for backend in backends()]
+STEPS = 20
+RANDOM = range(12)  # random configurations of a property
+
+
+def is_refused(fields: dict[str, Any]) -> bool:
+    try:
+        GPTConfig(**SIZES, **fields)
+    except InvalidValueError:
+        return True
+    return False
+
+
+def covering_set() -> list[dict[str, Any]]:
+    """Configurations in which every pair of values that is not refused occurs: greedily, the row
+    that covers most of what is left among those built around one uncovered pair.
+    """
+    rng = np.random.default_rng(1)
+    names = list(CHOICES)
+
+    def pairs_of(row: dict[str, int]) -> set[tuple[tuple[str, int], tuple[str, int]]]:
+        return set(itertools.combinations(((name, row[name]) for name in names), 2))
+
+    def fields_of(row: dict[str, int]) -> dict[str, Any]:
+        return {name: CHOICES[name][row[name]] for name in row}
+
+    left = {
+        pair
+        for a, b in itertools.combinations(names, 2)
+        for pair in itertools.product(
+            ((a, i) for i in range(len(CHOICES[a]))), ((b, j) for j in range(len(CHOICES[b])))
+        )
+        if not is_refused(fields_of(dict(pair)))
+    }
+    rows = []
+    while left:
+        needed = sorted(left)[0]
+        tried: list[dict[str, int]] = []
+        while len(tried) < 30:
+            row = {name: int(rng.integers(len(CHOICES[name]))) for name in names} | dict(needed)
+            if not is_refused(fields_of(row)):
+                tried.append(row)
+        best = max(tried, key=lambda row: len(left & pairs_of(row)))
+        left -= pairs_of(best)
+        rows.append(fields_of(best))
+    return rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_pair_of_settings_trains(backend: str) -> None:
+    rng = np.random.default_rng(2)
+    for fields in covering_set():
+        config = GPTConfig(**SIZES, **fields)
+        model = GPT(config, seed=1, backend=backend)
+        optimizer = AdamW(model, weight_decay=0.0, grad_clip=1.0)
+        batch = random_batch(config, rng, batch=2, length=9)
+        losses = []
+        for _ in range(STEPS):
+            losses.append(model.forward_backward(*batch))
+            optimizer.step(lr=1e-2)
+        assert np.isfinite(losses).all(), config
+        assert losses[-1] < losses[0] - 0.3, config
+
+
+@pytest.mark.parametrize(("first", "second"), REFUSED)
+def test_refused_pairs_are_in_the_table(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Each alone is fine, both together are not, and docs/formats.md says so."""
+    assert is_refused({**first, **second})
+    assert not is_refused(first)
+    page = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert any(all(name in row for name in (*first, *second)) for row in rows)
+
+
+@pytest.mark.parametrize("index", RANDOM)
+def test_a_token_sees_none_after_it(index: int) -> None:
+    rng = np.random.default_rng()
+    config = random_config(rng)
+    model = GPT(config, seed=index)
+    tokens, _ = random_batch(config, rng, batch=2, length=13)
+    changed = tokens.copy()
+    changed[:, 8] = (tokens[:, 8] + 1) % config.vocab_size
+    before, after = (model.logits(model.forward(ids)) for ids in (tokens, changed))
+    np.testing.assert_array_equal(after[:, :8], before[:, :8], err_msg=repr(config))
+    assert (after[:, 8] != before[:, 8]).any(), config
+
+
+@pytest.mark.parametrize("index", RANDOM)
+def test_order_and_padding_change_nothing(index: int) -> None:
+    """Sequences in another order, and with tokens behind them, give the same logits."""
+    rng = np.random.default_rng()
+    config = random_config(rng)
+    model = GPT(config, seed=index)
+    tokens, _ = random_batch(config, rng, batch=4, length=11)
+    logits = model.logits(model.forward(tokens))
+    order = rng.permutation(4)
+    other = model.logits(model.forward(tokens[order]))
+    np.testing.assert_allclose(other, logits[order], 1e-5, 1e-6, err_msg=repr(config))
+    longer = np.concatenate([tokens, np.zeros_like(tokens[:, :5])], axis=1)
+    padded = model.logits(model.forward(longer))[:, :11]
+    np.testing.assert_allclose(padded, logits, 1e-5, 1e-6, err_msg=repr(config))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("index", RANDOM)
+def test_decoding_with_a_cache_is_the_full_forward(index: int, backend: str) -> None:
+    """Each greedy token has the highest logit of a forward over all before it, but for rounding."""
+    rng = np.random.default_rng()
+    config = random_config(rng)
+    model = GPT(config, seed=index, backend=backend)
+    for name, values in model.params.items():
+        model.params[name] = values + 0.3 * rng.standard_normal(values.shape, dtype=np.float32)
+    prompt = rng.integers(config.vocab_size, size=6)
+    made = msltx.generate(model, None, prompt, max_tokens=15, temperature=0.0)
+    tokens = np.concatenate([prompt, made.tokens])
+    assert len(tokens) == config.context_length
+    logits = model.logits(model.forward(tokens))[0, 5:-1]
+    chosen = np.take_along_axis(logits, made.tokens[:, None], -1)[:, 0]
+    assert (chosen >= logits.max(-1) - 1e-4 * np.abs(logits).max()).all(), config
+
+
+def test_limits_are_those_of_memory() -> None:
+    """The largest sizes are taken by the plan, which answers with the bytes that it would need."""
+    sizes = {"vocab_size": 1_048_576, "context_length": 131_072, "embedding_dim": 16_384}
+    config = GPTConfig(**sizes, ff_dim=65_536, num_layers=2, num_heads=128)
+    with pytest.raises(msltx.MemoryLimitError, match=r"parameters take [\d.,]+ [GM]B"):
+        GPT(config, memory_limit=1 << 30)
+    small = {"num_layers": 1, "num_heads": 2, "context_length": 131_072, "vocab_size": 1_048_576}
+    model = GPT(GPTConfig(**small, embedding_dim=4, positions="alibi"), memory_limit=1 << 30)
+    tokens = np.full((1, 131_072), 1_048_575)
+    with pytest.raises(msltx.MemoryLimitError, match=r"131072 tokens needs [\d.,]+ GB"):
+        model.forward(np.repeat(tokens, 64, 0))
+
+
+def test_check_gradients_compares_with_the_reference() -> None:
+    rng = np.random.default_rng()
+    config = random_config(rng)
+    model = GPT(config, seed=3)
+    errors = model.check_gradients(*random_batch(config, rng, batch=2, length=7))
+    assert errors.keys() == model.params.keys()
+    assert max(errors.values()) < 1e-5, config
