@@ -163,3 +163,110 @@ def test_the_cache_gives_the_rows_of_the_whole(backend: str) -> None:
             q[:, :, t : t + 1], k, v, lengths, relative_bias=row, **shared
         )
         close(one[:, :, 0], whole[:, :, t])
+
+
+OPTIONS: dict[str, Any] = {
+    "none": {},
+    "not causal": {"causal": False},
+    "window": {"window": 20},
+    "softcap": {"softcap": 1.5, "scale": 0.5},
+    "all": {"window": 40, "softcap": 2.0, "inputs": True},
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
+def test_flash_is_plain(options: Any, dropout: float, backend: str) -> None:
+    """Outputs and all gradients of the fused form and of scores, softmax and mix."""
+    B, T = 2, 75
+    q, d_out = heads(B, 4, T, 8), heads(B, 4, T, 8, seed=2)
+    k, v = heads(B, 2, T, 8, seed=3), heads(B, 2, T, 8, seed=4)
+    options = {**options, "backend": backend}
+    starts: Any = None
+    inputs: Any = {}
+    if options.pop("inputs", False):
+        starts = np.tile(np.arange(T) // 25 * 25, (B, 1))
+        inputs = {"bias": heads(4, T, T), "alibi_slopes": heads(4, seed=5) ** 2}
+    inputs["document_starts"] = starts
+    drops: Any = {"dropout": dropout, "seed": 2**40 + 3, "step": 5, "first_sequence": 11}
+
+    out, lse = kernels.flash_attention_forward(q, k, v, **inputs, **options, **drops)
+    saved = (d_out, out, lse, q, k, v)
+    d_q, d_k, d_v = kernels.flash_attention_backward(*saved, **inputs, **options, **drops)
+    d_bias = kernels.flash_attention_backward_bias(*saved, **inputs, **options, **drops)
+
+    scores = kernels.attention_scores_forward(q, k, **inputs, **options)
+    p = kernels.softmax_forward(scores, backend=backend)
+    close(kernels.attention_mix_forward(p, v, **drops, backend=backend), out)
+    d_p, plain_d_v = kernels.attention_mix_backward(d_out, p, v, **drops, backend=backend)
+    d_scores = kernels.softmax_backward(d_p, p, backend=backend)
+    plain_d_q, plain_d_k = kernels.attention_scores_backward(
+        d_scores, q, k, document_starts=starts, **options
+    )
+    mask = {name: options[name] for name in ("causal", "window", "backend") if name in options}
+    plain_d_bias = kernels.attention_scores_backward_bias(d_scores, document_starts=starts, **mask)
+    for flash, plain in (
+        (d_q, plain_d_q),
+        (d_k, plain_d_k),
+        (d_v, plain_d_v),
+        (d_bias, plain_d_bias),
+    ):
+        np.testing.assert_allclose(flash, plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_dropout_of_probabilities(backend: str) -> None:
+    """At its rate, unbiased, and other numbers for another seed, step, sequence, head and query."""
+    B, nh, T, S, rate = 3, 2, 40, 500, 0.25
+    probabilities = np.full((B, nh, T, S), 1 / S, F32)
+    v = np.broadcast_to(np.eye(S, dtype=F32), (B, nh, S, S)).copy()
+
+    def kept(**options: Any) -> Any:
+        out = kernels.attention_mix_forward(
+            probabilities, v, dropout=rate, **options, backend=backend
+        )
+        np.testing.assert_allclose(out[out != 0], 1 / S / (1 - rate), rtol=1e-6)
+        return out != 0
+
+    first = kept(seed=1)
+    # Five standard deviations of a share of 120,000 draws.
+    assert abs(first.mean() - (1 - rate)) < 5 * np.sqrt(rate * (1 - rate) / first.size)
+    rows = first.reshape(-1, S)
+    others = [np.roll(first, 1, axis) for axis in range(3)]
+    for other in (kept(seed=2), kept(seed=1, step=1), *others):
+        share = (first != other).mean()
+        assert abs(share - 2 * rate * (1 - rate)) < 0.02
+    assert len(np.unique(rows, axis=0)) == len(rows)
+    np.testing.assert_array_equal(kept(seed=1, first_sequence=1)[:-1], first[1:])
+    np.testing.assert_array_equal(kept(seed=1, sequences=[2, 0, 1]), first[[2, 0, 1]])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_relative_scores_depend_on_the_distance_alone(backend: str) -> None:
+    T, shift = 12, 3
+    q, k = np.ones((1, 1, T, 8), F32), np.ones((1, 1, T, 8), F32)
+    r, u, v = heads(1, T, 8), heads(1, 8, seed=2), heads(1, 8, seed=3)
+    scores = kernels.relative_attention_scores_forward(q, k, r, u, v, backend=backend)[0, 0]
+    rows, columns = np.tril_indices(T - shift)
+    close(scores[rows, columns], scores[rows + shift, columns + shift])
+    assert (scores[np.triu_indices(T, 1)] == -np.inf).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_last_row_of_a_relative_bias_serves_the_cache(backend: str) -> None:
+    T = 20
+    q, k, v = (heads(1, 2, T, 8, seed=i) for i in range(3))
+    weight = heads(6, 2)
+    whole, row = (
+        kernels.relative_position_bias_forward(
+            weight, num_queries=n, num_keys=T, max_distance=9, backend=backend
+        )
+        for n in (T, 1)
+    )
+    np.testing.assert_array_equal(whole[:, -1:], row)
+    expected = kernels.flash_attention_forward(q, k, v, whole, backend=backend)[0]
+    found = kernels.attention_inference(
+        q, k, v, [T], relative_bias=row[:, 0].copy(), backend=backend
+    )
+    close(found, expected)

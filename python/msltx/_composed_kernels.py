@@ -19,6 +19,8 @@ Three = tuple[Float32, Float32, Float32]
 ThreeOut = tuple[Float32 | None, Float32 | None, Float32 | None]
 Two = tuple[Float32, Float32]
 TwoOut = tuple[Float32 | None, Float32 | None]
+Five = tuple[Float32, Float32, Float32, Float32, Float32]
+FiveOut = tuple[Float32 | None, Float32 | None, Float32 | None, Float32 | None, Float32 | None]
 Activation = Literal["none", "gelu_tanh", "gelu", "relu", "silu"]
 
 
@@ -316,6 +318,64 @@ def linear_backward(
     return d_x, d_weight, d_bias
 
 
+def relative_attention_scores_backward(
+    d_out: Float32,
+    q: Float32,
+    k: Float32,
+    r: Float32,
+    content_bias: Float32,
+    position_bias: Float32,
+    document_starts: Any | None = None,
+    *,
+    scale: float = 0.0,
+    window: int = 0,
+    accumulate: bool = False,
+    out: FiveOut | None = None,
+    backend: str | None = None,
+) -> Five:
+    """Gradients of relative_attention_scores_forward: its backward for data, then for weights.
+
+    Parameters
+    ----------
+    d_out : float32 (B, nh, T, S)
+    q : float32 (B, nh, T, hs)
+    k : float32 (B, nkv, S, hs)
+    r : float32 (nh, S, hs)
+    content_bias, position_bias : float32 (nh, hs)
+    document_starts : integers (B, T), optional
+        Place of the first key of the query's document.
+    scale : float, default 0.0
+        Of the scores; 0: 1 / sqrt(hs).
+    window : int, default 0
+        Keys that a query sees, its own included; 0: all.
+    accumulate : bool, default False
+        Add to d_r and the gradients of the biases in out= instead of writing them.
+    out : tuple of arrays, optional
+        Where to write the outputs, in order; None in it stands for a new array.
+    backend : str, optional
+        MSLTX_BACKEND or the fastest by default.
+
+    Returns
+    -------
+    d_q : float32 (B, nh, T, hs)
+    d_k : float32 (B, nkv, S, hs)
+    d_r : float32 (nh, S, hs)
+    d_content_bias, d_position_bias : float32 (nh, hs)
+
+    Raises
+    ------
+    msltx.InvalidValueError
+        For a dtype, shape, memory layout or value that is not taken.
+    """
+    name = "relative_attention_scores_backward"
+    given = _given(name, out, "d_q, d_k, d_r, d_content_bias, d_position_bias")
+    inputs = (d_out, q, k, r, content_bias, position_bias, document_starts)
+    options = {"scale": scale, "window": window, "backend": backend}
+    d_q, d_k = DERIVED[f"{name}_data"](*inputs, **options, out=given[:2])
+    weights = DERIVED[f"{name}_weights"](*inputs, **options, accumulate=accumulate, out=given[2:])
+    return d_q, d_k, *weights
+
+
 def softmax_inplace(x: Float32, *, backend: str | None = None) -> Float32:
     """Write softmax_forward(x) over x.
 
@@ -391,6 +451,7 @@ COMPOSED = {
         rmsnorm_backward,
         residual_rmsnorm_backward,
         linear_backward,
+        relative_attention_scores_backward,
         softmax_inplace,
         feed_forward_network,
     )

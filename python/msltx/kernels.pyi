@@ -9,6 +9,9 @@ import numpy.typing as npt
 from msltx._composed_kernels import feed_forward_network as feed_forward_network
 from msltx._composed_kernels import layernorm_backward as layernorm_backward
 from msltx._composed_kernels import linear_backward as linear_backward
+from msltx._composed_kernels import (
+    relative_attention_scores_backward as relative_attention_scores_backward,
+)
 from msltx._composed_kernels import residual_layernorm_backward as residual_layernorm_backward
 from msltx._composed_kernels import residual_rmsnorm_backward as residual_rmsnorm_backward
 from msltx._composed_kernels import rmsnorm_backward as rmsnorm_backward
@@ -342,9 +345,14 @@ def rope_backward(
 def attention_scores_forward(
     q: Float32,
     k: Float32,
+    bias: Float32 | None = None,
+    alibi_slopes: Float32 | None = None,
+    document_starts: Integers | None = None,
     *,
     scale: float = 0.0,
     causal: bool = True,
+    window: int = 0,
+    softcap: float = 0.0,
     out: Float32 | None = None,
     backend: str | None = None,
 ) -> Float32: ...
@@ -352,20 +360,47 @@ def attention_scores_backward(
     d_out: Float32,
     q: Float32,
     k: Float32,
+    document_starts: Integers | None = None,
     *,
     scale: float = 0.0,
     causal: bool = True,
+    window: int = 0,
+    softcap: float = 0.0,
     out: tuple[Float32 | None, Float32 | None] | None = None,
     backend: str | None = None,
 ) -> tuple[Float32, Float32]: ...
+def attention_scores_backward_bias(
+    d_out: Float32,
+    document_starts: Integers | None = None,
+    *,
+    causal: bool = True,
+    window: int = 0,
+    accumulate: bool = False,
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
 def attention_mix_forward(
-    probabilities: Float32, v: Float32, *, out: Float32 | None = None, backend: str | None = None
+    probabilities: Float32,
+    v: Float32,
+    sequences: Integers | None = None,
+    *,
+    dropout: float = 0.0,
+    seed: int = 0,
+    step: int = 0,
+    first_sequence: int = 0,
+    out: Float32 | None = None,
+    backend: str | None = None,
 ) -> Float32: ...
 def attention_mix_backward(
     d_out: Float32,
     probabilities: Float32,
     v: Float32,
+    sequences: Integers | None = None,
     *,
+    dropout: float = 0.0,
+    seed: int = 0,
+    step: int = 0,
+    first_sequence: int = 0,
     out: tuple[Float32 | None, Float32 | None] | None = None,
     backend: str | None = None,
 ) -> tuple[Float32, Float32]: ...
@@ -376,11 +411,16 @@ def flash_attention_forward(
     bias: Float32 | None = None,
     alibi_slopes: Float32 | None = None,
     document_starts: Integers | None = None,
+    sequences: Integers | None = None,
     *,
     scale: float = 0.0,
     causal: bool = True,
     window: int = 0,
     softcap: float = 0.0,
+    dropout: float = 0.0,
+    seed: int = 0,
+    step: int = 0,
+    first_sequence: int = 0,
     out: tuple[Float32 | None, Float32 | None] | None = None,
     backend: str | None = None,
 ) -> tuple[Float32, Float32]: ...
@@ -394,11 +434,16 @@ def flash_attention_backward(
     bias: Float32 | None = None,
     alibi_slopes: Float32 | None = None,
     document_starts: Integers | None = None,
+    sequences: Integers | None = None,
     *,
     scale: float = 0.0,
     causal: bool = True,
     window: int = 0,
     softcap: float = 0.0,
+    dropout: float = 0.0,
+    seed: int = 0,
+    step: int = 0,
+    first_sequence: int = 0,
     out: tuple[Float32 | None, Float32 | None, Float32 | None] | None = None,
     backend: str | None = None,
 ) -> tuple[Float32, Float32, Float32]: ...
@@ -412,15 +457,82 @@ def flash_attention_backward_bias(
     bias: Float32 | None = None,
     alibi_slopes: Float32 | None = None,
     document_starts: Integers | None = None,
+    sequences: Integers | None = None,
     *,
     scale: float = 0.0,
     causal: bool = True,
     window: int = 0,
     softcap: float = 0.0,
+    dropout: float = 0.0,
+    seed: int = 0,
+    step: int = 0,
+    first_sequence: int = 0,
     accumulate: bool = False,
     out: Float32 | None = None,
     backend: str | None = None,
 ) -> Float32: ...
+def relative_position_bias_forward(
+    weight: Float32,
+    *,
+    num_queries: int,
+    num_keys: int,
+    max_distance: int = 128,
+    bidirectional: bool = False,
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
+def relative_position_bias_backward(
+    d_out: Float32,
+    *,
+    num_buckets: int,
+    max_distance: int = 128,
+    bidirectional: bool = False,
+    accumulate: bool = False,
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
+def relative_attention_scores_forward(
+    q: Float32,
+    k: Float32,
+    r: Float32,
+    content_bias: Float32,
+    position_bias: Float32,
+    document_starts: Integers | None = None,
+    *,
+    scale: float = 0.0,
+    window: int = 0,
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
+def relative_attention_scores_backward_data(
+    d_out: Float32,
+    q: Float32,
+    k: Float32,
+    r: Float32,
+    content_bias: Float32,
+    position_bias: Float32,
+    document_starts: Integers | None = None,
+    *,
+    scale: float = 0.0,
+    window: int = 0,
+    out: tuple[Float32 | None, Float32 | None] | None = None,
+    backend: str | None = None,
+) -> tuple[Float32, Float32]: ...
+def relative_attention_scores_backward_weights(
+    d_out: Float32,
+    q: Float32,
+    k: Float32,
+    r: Float32,
+    content_bias: Float32,
+    position_bias: Float32,
+    document_starts: Integers | None = None,
+    *,
+    scale: float = 0.0,
+    window: int = 0,
+    accumulate: bool = False,
+    out: tuple[Float32 | None, Float32 | None, Float32 | None] | None = None,
+    backend: str | None = None,
+) -> tuple[Float32, Float32, Float32]: ...
 def softmax_cross_entropy_forward(
     logits: Float32,
     targets: Integers,

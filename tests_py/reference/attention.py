@@ -6,6 +6,7 @@ at the last key: query t at place t + S - T. A window w lets it see the keys aft
 where not causal those before place + w; document_starts [B, T] hides the keys before the first of
 the query's document. A score is cap tanh(x / cap) of x = scale q k (softcap), plus bias
 [nh, T, S], minus alibi_slopes [nh] times the distance between the places of query and key.
+Dropout multiplies the probabilities that meet v by 0 or 1 / (1 - dropout), drawn by Philox.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .philox import RandomStream, philox4x32
 from .result import Anything, Array, Integers, Result, exact, float64
 from .softmax import logsumexp, softmax
 
@@ -115,6 +117,41 @@ def _scale(scale: float, q: Array) -> float:
     return scale or 1 / math.sqrt(q.shape[-1])
 
 
+def dropout_factors(
+    shape: tuple[int, int, int, int],
+    dropout: float,
+    seed: int,
+    step: int,
+    first_sequence: int,
+    sequences: Integers | None,
+) -> Array:
+    """Give the factors [B, nh, T, S] of the probabilities: 0 or 1 / (1 - dropout).
+
+    Two words of the query's draw are the key of a generator that gives key 64 j + 16 w + i the
+    word w of its counter 16 j + i.
+    """
+    batch, heads, length, keys = shape
+    factors = np.ones(shape)
+    if dropout == 0:
+        return factors
+    streams = first_sequence + np.arange(batch) if sequences is None else np.asarray(sequences)
+    query = np.arange(heads * length)
+    key = np.arange(keys)
+    counters = np.zeros((keys, 4), dtype=np.uint64)
+    counters[:, 0] = key // 64 * 16 + key % 16
+    for b, stream in enumerate(streams):
+        draw = np.stack(
+            [query, *(np.full_like(query, n) for n in (stream, step, RandomStream.DROPOUT))], -1
+        )
+        seeds = philox4x32(draw, (seed % 2**32, seed // 2**32 % 2**32))
+        for q, words in enumerate(seeds):
+            drawn = philox4x32(counters, (int(words[0]), int(words[1])))
+            word = drawn[key, key // 16 % 4] >> np.uint64(8)
+            kept = word.astype(np.float64) * 2.0**-24 >= np.float32(dropout)
+            factors[b, q // length, q % length] = kept / (1 - float(np.float32(dropout)))
+    return factors
+
+
 def _swap(a: Array) -> Array:
     return np.swapaxes(a, -1, -2)
 
@@ -139,60 +176,115 @@ def _full_scores(
 
 
 def attention_scores_forward(
-    q: Anything, k: Anything, *, scale: float = 0, causal: bool = True
+    q: Anything,
+    k: Anything,
+    bias: Anything | None = None,
+    alibi_slopes: Anything | None = None,
+    document_starts: Integers | None = None,
+    *,
+    scale: float = 0,
+    causal: bool = True,
+    window: int = 0,
+    softcap: float = 0,
 ) -> Result:
-    """out = scale q k^T, -inf where masked.
+    """out = softcap(scale q k^T) + what is added, -inf where masked.
 
     q [B, nh, T, hs], k [B, nkv, S, hs] -> out [B, nh, T, S].
     """
     q = float64(q)
     k = _repeat_heads(k, q.shape[1])
-    return _full_scores(q, k, None, None, None, scale, causal, 0, 0)[0]
+    options = (bias, alibi_slopes, document_starts, scale, causal, window, softcap)
+    return _full_scores(q, k, *options)[0]
 
 
 def attention_scores_backward(
-    d_out: Anything, q: Anything, k: Anything, *, scale: float = 0, causal: bool = True
+    d_out: Anything,
+    q: Anything,
+    k: Anything,
+    document_starts: Integers | None = None,
+    *,
+    scale: float = 0,
+    causal: bool = True,
+    window: int = 0,
+    softcap: float = 0,
 ) -> tuple[Result, Result]:
-    """d_q = scale d_out k, d_k = scale d_out^T q, masked entries left out."""
+    """Give d_q = d_S k, d_k = d_S^T q, d_S = scale d_out softcap', masked entries left out."""
     q = float64(q)
     heads, k = k.shape[1], _repeat_heads(k, q.shape[1])
-    masked = _masked(_places(q.shape[2], k.shape[2]), k.shape[2], causal)
-    d_scores = _scale(scale, q) * np.where(masked, 0, float64(d_out))
-    size = np.abs(d_scores)
+    options = (None, None, document_starts, scale, causal, window, softcap)
+    scores, slope = _full_scores(q, k, *options)
+    size = _scale(scale, q) * np.where(np.isfinite(scores.value), np.abs(float64(d_out)), 0)
+    d_scores = size * np.sign(float64(d_out)) * slope
     return (
         Result(d_scores @ k, size @ np.abs(k)),
         Result(_sum_heads(_swap(d_scores) @ q, heads), _sum_heads(_swap(size) @ np.abs(q), heads)),
     )
 
 
-def attention_mix_forward(probabilities: Anything, v: Anything) -> Result:
-    """out = probabilities v; [B, nh, T, S] and [B, nkv, S, hs] -> [B, nh, T, hs]."""
+def attention_scores_backward_bias(
+    d_out: Anything,
+    document_starts: Integers | None = None,
+    *,
+    causal: bool = True,
+    window: int = 0,
+) -> Result:
+    """Give d_bias [nh, T, S] = d_out summed over the batch, masked entries left out."""
+    T, S = d_out.shape[2:]
+    masked = _masked(_places(T, S), S, causal, window, document_starts)
+    seen = np.where(masked, 0, float64(d_out))
+    return Result(np.asarray(seen.sum(0)), np.asarray(np.abs(seen).sum(0)))
+
+
+def attention_mix_forward(
+    probabilities: Anything,
+    v: Anything,
+    sequences: Integers | None = None,
+    *,
+    dropout: float = 0,
+    seed: int = 0,
+    step: int = 0,
+    first_sequence: int = 0,
+) -> Result:
+    """out = dropped(probabilities) v; [B, nh, T, S] and [B, nkv, S, hs] -> [B, nh, T, hs]."""
     probabilities = float64(probabilities)
+    factors = dropout_factors(probabilities.shape, dropout, seed, step, first_sequence, sequences)
+    weights = probabilities * factors
     v = _repeat_heads(v, probabilities.shape[1])
-    return Result(probabilities @ v, np.abs(probabilities) @ np.abs(v))
+    return Result(weights @ v, np.abs(weights) @ np.abs(v))
 
 
 def attention_mix_backward(
-    d_out: Anything, probabilities: Anything, v: Anything
+    d_out: Anything,
+    probabilities: Anything,
+    v: Anything,
+    sequences: Integers | None = None,
+    *,
+    dropout: float = 0,
+    seed: int = 0,
+    step: int = 0,
+    first_sequence: int = 0,
 ) -> tuple[Result, Result]:
-    """d_probabilities = d_out v^T [B, nh, T, S], d_v = probabilities^T d_out [B, nkv, S, hs]."""
-    d_out, weights = float64(d_out), _swap(float64(probabilities))
+    """Give d_probabilities = dropped(d_out v^T) and d_v = dropped(probabilities)^T d_out."""
+    d_out, probabilities = float64(d_out), float64(probabilities)
+    factors = dropout_factors(probabilities.shape, dropout, seed, step, first_sequence, sequences)
+    weights = _swap(probabilities * factors)
     heads, v = v.shape[1], _repeat_heads(v, d_out.shape[1])
     size = np.abs(d_out)
     return (
-        Result(d_out @ _swap(v), size @ _swap(np.abs(v))),
+        Result(factors * (d_out @ _swap(v)), factors * (size @ _swap(np.abs(v)))),
         Result(_sum_heads(weights @ d_out, heads), _sum_heads(np.abs(weights) @ size, heads)),
     )
 
 
-def _attend(scores: Result, v: Array) -> tuple[Result, Result]:
-    """Give out = softmax(scores) v and lse = log(sum(exp(scores)))."""
+def _attend(scores: Result, v: Array, factors: Array | float = 1.0) -> tuple[Result, Result]:
+    """Give out = (factors softmax(scores)) v and lse = log(sum(exp(scores)))."""
     assert scores.magnitude is not None
     probs = softmax(scores.value)
     lse = logsumexp(scores.value)
     finite_lse = np.abs(np.where(np.isfinite(lse), lse, 0))
     lse_size = finite_lse + (probs * scores.magnitude).sum(-1)
-    return Result(probs @ v, probs @ np.abs(v)), Result(lse, lse_size)
+    weights = factors * probs
+    return Result(weights @ v, weights @ np.abs(v)), Result(lse, lse_size)
 
 
 def flash_attention_forward(
@@ -202,11 +294,16 @@ def flash_attention_forward(
     bias: Anything | None = None,
     alibi_slopes: Anything | None = None,
     document_starts: Integers | None = None,
+    sequences: Integers | None = None,
     *,
     scale: float = 0,
     causal: bool = True,
     window: int = 0,
     softcap: float = 0,
+    dropout: float = 0,
+    seed: int = 0,
+    step: int = 0,
+    first_sequence: int = 0,
 ) -> tuple[Result, Result]:
     """out = softmax(scores) v and lse = log(sum(exp(scores))) of every query.
 
@@ -215,7 +312,9 @@ def flash_attention_forward(
     q = float64(q)
     k, v = _repeat_heads(k, q.shape[1]), _repeat_heads(v, q.shape[1])
     options = (bias, alibi_slopes, document_starts, scale, causal, window, softcap)
-    return _attend(_full_scores(q, k, *options)[0], v)
+    scores, _ = _full_scores(q, k, *options)
+    draw = (dropout, seed, step, first_sequence, sequences)
+    return _attend(scores, v, dropout_factors(scores.value.shape, *draw))
 
 
 def flash_attention_backward(
@@ -228,15 +327,21 @@ def flash_attention_backward(
     bias: Anything | None = None,
     alibi_slopes: Anything | None = None,
     document_starts: Integers | None = None,
+    sequences: Integers | None = None,
     *,
     scale: float = 0,
     causal: bool = True,
     window: int = 0,
     softcap: float = 0,
+    dropout: float = 0,
+    seed: int = 0,
+    step: int = 0,
+    first_sequence: int = 0,
 ) -> tuple[Result, Result, Result]:
     """Give d_q, d_k, d_v with P = exp(scores - lse), d_S = P (d_out v^T - sum of d_out out)."""
     options = (bias, alibi_slopes, document_starts, scale, causal, window, softcap)
-    probs, scores, size, slope = _score_gradients(d_out, out, lse, q, k, v, *options)
+    draw = (dropout, seed, step, first_sequence, sequences)
+    probs, scores, size, slope = _score_gradients(d_out, out, lse, q, k, v, draw, *options)
     q, d_out = float64(q), float64(d_out)
     heads, k = k.shape[1], _repeat_heads(k, q.shape[1])
     scale = _scale(scale, q)
@@ -263,15 +368,21 @@ def flash_attention_backward_bias(
     bias: Anything | None = None,
     alibi_slopes: Anything | None = None,
     document_starts: Integers | None = None,
+    sequences: Integers | None = None,
     *,
     scale: float = 0,
     causal: bool = True,
     window: int = 0,
     softcap: float = 0,
+    dropout: float = 0,
+    seed: int = 0,
+    step: int = 0,
+    first_sequence: int = 0,
 ) -> Result:
     """Give d_bias [nh, T, S]: d_S of flash_attention_backward, summed over the batch."""
     options = (bias, alibi_slopes, document_starts, scale, causal, window, softcap)
-    _, scores, size, _ = _score_gradients(d_out, out, lse, q, k, v, *options)
+    draw = (dropout, seed, step, first_sequence, sequences)
+    _, scores, size, _ = _score_gradients(d_out, out, lse, q, k, v, draw, *options)
     return Result(np.asarray(scores.sum(0)), np.asarray(size.sum(0)))
 
 
@@ -282,18 +393,21 @@ def _score_gradients(
     q: Anything,
     k: Anything,
     v: Anything,
+    draw: tuple[Any, ...],
     *options: Any,
 ) -> tuple[Array, Array, Array, Array]:
-    """Give probabilities, gradients of scores, their magnitudes, derivatives of the cap."""
+    """Give dropped probabilities, gradients of scores, magnitudes, derivatives of the cap."""
     q, d_out, out = float64(q), float64(d_out), float64(out)
     lse = float64(lse)[..., None]
     lse = np.where(np.isfinite(lse), lse, 0)  # -inf, all masked: exp(scores) is 0 without it
     k, v = _repeat_heads(k, q.shape[1]), _repeat_heads(v, q.shape[1])
     scores, slope = _full_scores(q, k, *options)
     probs = np.exp(scores.value - lse)
-    d_scores = probs * (d_out @ _swap(v) - (d_out * out).sum(-1, keepdims=True))
-    reach = np.abs(d_out) @ _swap(np.abs(v)) + np.abs(d_out * out).sum(-1, keepdims=True)
-    return probs, d_scores, probs * reach, slope
+    factors = dropout_factors(probs.shape, *draw)
+    d_scores = probs * (factors * (d_out @ _swap(v)) - (d_out * out).sum(-1, keepdims=True))
+    reach = factors * (np.abs(d_out) @ _swap(np.abs(v)))
+    reach = reach + np.abs(d_out * out).sum(-1, keepdims=True)
+    return factors * probs, d_scores, probs * reach, slope
 
 
 def attention_inference(

@@ -145,6 +145,19 @@ def merge_heads(rng: Rng, B: int, T: int, nh: int, hs: int) -> Arguments:
     return {"x": normal(rng, B, nh, T, hs)}
 
 
+def _dropout(rng: Rng, B: int, dropout: float, sequences: bool) -> Arguments:
+    chosen = rng.integers(10**6, size=B, dtype=np.int32)
+    if dropout == 0:
+        return {}
+    return {
+        "sequences": _optional(chosen, sequences),
+        "dropout": attribute(dropout),
+        "seed": int(rng.integers(2**60)),
+        "step": int(rng.integers(2**30)),
+        "first_sequence": int(rng.integers(1000)),
+    }
+
+
 def flash_attention(
     rng: Rng,
     B: int,
@@ -160,6 +173,8 @@ def flash_attention(
     bias: bool = False,
     alibi: bool = False,
     documents: bool = False,
+    dropout: float = 0,
+    sequences: bool = False,
 ) -> Arguments:
     places = np.arange(T) + S - T
     begins = (rng.random((B, T)) < 0.2) & (places > 0)
@@ -175,6 +190,7 @@ def flash_attention(
         "causal": causal,
         "window": window,
         "softcap": attribute(softcap),
+        **_dropout(rng, B, dropout, sequences),
     }
 
 
@@ -204,9 +220,51 @@ def attention_scores(rng: Rng, **case: Any) -> Arguments:
     return arguments
 
 
-def attention_mix(rng: Rng, B: int, nh: int, nkv: int, T: int, S: int, hs: int) -> Arguments:
+def relative_bias(
+    rng: Rng,
+    R: int,
+    nh: int,
+    T: int,
+    S: int,
+    max_distance: int = 128,
+    bidirectional: bool = False,
+) -> Arguments:
+    return {
+        "weight": normal(rng, R, nh),
+        "num_queries": T,
+        "num_keys": S,
+        "max_distance": max_distance,
+        "bidirectional": bidirectional,
+    }
+
+
+def relative_scores(rng: Rng, nh: int, S: int, hs: int, **case: Any) -> Arguments:
+    given = flash_attention(rng, nh=nh, S=S, hs=hs, **case)
+    return {
+        **{name: given[name] for name in ("q", "k", "document_starts", "scale", "window")},
+        "r": normal(rng, nh, S, hs),
+        "content_bias": normal(rng, nh, hs),
+        "position_bias": normal(rng, nh, hs),
+    }
+
+
+def attention_mix(
+    rng: Rng,
+    B: int,
+    nh: int,
+    nkv: int,
+    T: int,
+    S: int,
+    hs: int,
+    dropout: float = 0,
+    sequences: bool = False,
+) -> Arguments:
     p = rng.random((B, nh, T, S), dtype=np.float32)
-    return {"probabilities": p / p.sum(-1, keepdims=True), "v": normal(rng, B, nkv, S, hs)}
+    return {
+        "probabilities": p / p.sum(-1, keepdims=True),
+        "v": normal(rng, B, nkv, S, hs),
+        **_dropout(rng, B, dropout, sequences),
+    }
 
 
 def _targets(rng: Rng, N: int, V: int, ignore_index: int, all_ignored: bool) -> Integers:

@@ -33,6 +33,7 @@ from .attention import (
     attention_mix_backward,
     attention_mix_forward,
     attention_scores_backward,
+    attention_scores_backward_bias,
     attention_scores_forward,
     flash_attention_backward,
     flash_attention_backward_bias,
@@ -74,6 +75,14 @@ from .normalization import (
     residual_layernorm_forward,
 )
 from .optimizer import adamw, clip, global_norm, zero
+from .relative import (
+    relative_attention_scores_backward,
+    relative_attention_scores_backward_data,
+    relative_attention_scores_backward_weights,
+    relative_attention_scores_forward,
+    relative_position_bias_backward,
+    relative_position_bias_forward,
+)
 from .result import Anything, Definable, Result, as_tuple
 from .rmsnorm import (
     residual_rmsnorm_backward,
@@ -176,6 +185,8 @@ def sizes_of(arguments: Arguments) -> Arguments:
         sizes["vocab_size"] = len(arguments["weight"])
     if "positions" in arguments:
         sizes["context_length"] = len(arguments["positions"])
+    if "bidirectional" in arguments:
+        sizes["num_buckets"] = len(arguments["weight"])
     if getattr(arguments.get("x"), "ndim", 0) == 4:  # [B, nh, T, hs] of merge_heads
         sizes["num_heads"] = arguments["x"].shape[1]
     return sizes
@@ -281,6 +292,10 @@ _FLASH_CASES: tuple[Case, ...] = (
         for option in _SCORE_OPTIONS
     ),
     {"B": 1, "nh": 2, "nkv": 1, "T": 530, "S": 530, "hs": 8, "window": 100, "documents": True},
+)
+_DROPOUT_CASES: tuple[Case, ...] = (
+    {"B": 2, "nh": 4, "nkv": 2, "T": 5, "S": 130, "hs": 3, "dropout": 0.4},
+    {"B": 2, "nh": 2, "nkv": 1, "T": 70, "S": 70, "hs": 16, "dropout": 0.1, "sequences": True},
 )
 _CACHE_CASES: tuple[Case, ...] = (
     {"B": 3, "nh": 4, "nkv": 2, "T": 2, "S": 7, "hs": 5},
@@ -462,15 +477,15 @@ _FORWARDS: dict[str, Definition] = {
         attention_scores_forward,
         ("out",),
         inputs.attention_scores,
-        _ATTENTION_CASES,
-        differentiable=("q", "k"),
-        backward="attention_scores_backward",
+        _FLASH_CASES,
+        differentiable=("q", "k", "bias"),
+        backward=("attention_scores_backward", "attention_scores_backward_bias"),
     ),
     "attention_mix_forward": Definition(
         attention_mix_forward,
         ("out",),
         inputs.attention_mix,
-        _ATTENTION_CASES[:4],
+        (*_ATTENTION_CASES[:4], *_DROPOUT_CASES),
         differentiable=("probabilities", "v"),
         backward="attention_mix_backward",
     ),
@@ -478,9 +493,45 @@ _FORWARDS: dict[str, Definition] = {
         flash_attention_forward,
         ("out", "lse"),
         inputs.flash_attention,
-        _FLASH_CASES,
+        (
+            *_FLASH_CASES,
+            *_DROPOUT_CASES,
+            {**_DROPOUT_CASES[1], **_SCORE_OPTIONS[-1]},
+        ),
         differentiable=("q", "k", "v", "bias"),
         backward=("flash_attention_backward", "flash_attention_backward_bias"),
+    ),
+    "relative_position_bias_forward": Definition(
+        relative_position_bias_forward,
+        ("out",),
+        inputs.relative_bias,
+        (
+            {"R": 6, "nh": 2, "T": 4, "S": 9, "max_distance": 7},
+            {"R": 1, "nh": 1, "T": 1, "S": 1},
+            {"R": 32, "nh": 3, "T": 300, "S": 300},
+            {"R": 32, "nh": 2, "T": 1, "S": 200},
+            {"R": 32, "nh": 2, "T": 70, "S": 150, "bidirectional": True},
+            {"R": 5, "nh": 2, "T": 30, "S": 20, "bidirectional": True, "max_distance": 10},
+            {"R": 16, "nh": 2, "T": 20, "S": 20, "max_distance": 5},
+        ),
+        differentiable=("weight",),
+        backward="relative_position_bias_backward",
+    ),
+    "relative_attention_scores_forward": Definition(
+        relative_attention_scores_forward,
+        ("out",),
+        inputs.relative_scores,
+        (
+            {"B": 2, "nh": 4, "nkv": 2, "T": 3, "S": 5, "hs": 3},
+            {"B": 1, "nh": 1, "nkv": 1, "T": 1, "S": 1, "hs": 1},
+            {"B": 2, "nh": 3, "nkv": 3, "T": 67, "S": 67, "hs": 17},
+            {"B": 2, "nh": 2, "nkv": 1, "T": 70, "S": 131, "hs": 16, "scale": 0.3},
+            {"B": 2, "nh": 2, "nkv": 2, "T": 9, "S": 9, "hs": 8, "window": 4, "documents": True},
+            {"B": 1, "nh": 2, "nkv": 2, "T": 150, "S": 150, "hs": 8, "window": 40},
+            {"B": 1, "nh": 2, "nkv": 2, "T": 9, "S": 5, "hs": 8},
+        ),
+        differentiable=("q", "k", "r", "content_bias", "position_bias"),
+        backward="relative_attention_scores_backward",
     ),
     "softmax_cross_entropy_forward": Definition(
         softmax_cross_entropy_forward,
@@ -520,9 +571,23 @@ _BACKWARDS: dict[str, tuple[Definable, tuple[str, ...]]] = {
     "merge_heads_backward": (merge_heads_backward, ("d_x",)),
     "rope_backward": (rope_backward, ("d_x",)),
     "attention_scores_backward": (attention_scores_backward, ("d_q", "d_k")),
+    "attention_scores_backward_bias": (attention_scores_backward_bias, ("d_bias",)),
     "attention_mix_backward": (attention_mix_backward, ("d_probabilities", "d_v")),
     "flash_attention_backward": (flash_attention_backward, ("d_q", "d_k", "d_v")),
     "flash_attention_backward_bias": (flash_attention_backward_bias, ("d_bias",)),
+    "relative_position_bias_backward": (relative_position_bias_backward, ("d_weight",)),
+    "relative_attention_scores_backward": (
+        relative_attention_scores_backward,
+        ("d_q", "d_k", "d_r", "d_content_bias", "d_position_bias"),
+    ),
+    "relative_attention_scores_backward_data": (
+        relative_attention_scores_backward_data,
+        ("d_q", "d_k"),
+    ),
+    "relative_attention_scores_backward_weights": (
+        relative_attention_scores_backward_weights,
+        ("d_r", "d_content_bias", "d_position_bias"),
+    ),
     "softmax_cross_entropy_backward": (softmax_cross_entropy_backward, ("d_logits",)),
 }
 

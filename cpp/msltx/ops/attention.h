@@ -24,14 +24,7 @@ namespace msltx::ops {
 
 // What visit() says of the options that all forms of attention share.
 template <class Op, class V>
-void visit_score_inputs(V& v) {
-  v.reads("bias", &Op::bias, "nh T S", "added to the scores; -inf hides a key")
-      .float32()
-      .optional();
-  v.reads("alibi_slopes", &Op::alibi_slopes, "nh",
-          "ALiBi: slope times distance is taken off a score")
-      .float32()
-      .optional();
+void visit_document_starts(V& v) {
   v.reads("document_starts", &Op::document_starts, "B T",
           "place of the first key of the query's document; keys before it are masked")
       .int32()
@@ -40,15 +33,54 @@ void visit_score_inputs(V& v) {
 }
 
 template <class Op, class V>
-void visit_score_attributes(V& v) {
-  v.attribute("scale", &Op::scale, "0: 1 / sqrt(hs)");
+void visit_score_inputs(V& v) {
+  v.reads("bias", &Op::bias, "nh T S", "added to the scores; -inf hides a key")
+      .float32()
+      .optional();
+  v.reads("alibi_slopes", &Op::alibi_slopes, "nh",
+          "ALiBi: slope times distance is taken off a score")
+      .float32()
+      .optional();
+  visit_document_starts<Op>(v);
+}
+
+template <class Op, class V>
+void visit_mask_attributes(V& v) {
   v.attribute("causal", &Op::causal, "mask the keys after the query");
   v.attribute("window", &Op::window,
               "keys that a query sees, its own included: query - window < key; 0: all")
       .at_least(0);
+}
+
+template <class Op, class V>
+void visit_score_attributes(V& v) {
+  v.attribute("scale", &Op::scale, "0: 1 / sqrt(hs)");
+  visit_mask_attributes<Op>(v);
   v.attribute("softcap", &Op::softcap,
               "scores become softcap tanh(score / softcap), before bias and mask; 0: they stay")
       .at_least(0);
+}
+
+// Of dropout on the probabilities (attention_dropout.h has the formula): forward and backward draw
+// the same numbers where all of these, the shape and the head are the same.
+template <class Op, class V>
+void visit_dropout_inputs(V& v) {
+  v.reads("sequences", &Op::sequences, "B",
+          "each sequence's random stream; first_sequence + its index where absent")
+      .int32()
+      .optional();
+}
+
+template <class Op, class V>
+void visit_dropout_attributes(V& v) {
+  v.attribute("dropout", &Op::dropout, "share of the probabilities that is dropped")
+      .at_least(0)
+      .below(1);
+  v.attribute("seed", &Op::seed, "any integer; each layer of a model takes one of its own");
+  v.attribute("step", &Op::step, "of training").at_least(0).below(0x1p32);
+  v.attribute("first_sequence", &Op::first_sequence, "number of the first sequence within the step")
+      .at_least(0)
+      .below(0x1p32);
 }
 
 struct SplitHeadsForward {
@@ -115,19 +147,23 @@ struct MergeHeadsBackward {
 
 struct AttentionScoresForward {
   static constexpr std::string_view name = "attention_scores_forward";
-  static constexpr std::string_view summary = "out = scale q k^T, masked entries -inf";
+  static constexpr std::string_view summary =
+      "out = softcap(scale q k^T) + bias - alibi_slopes distance, masked entries -inf";
   Tensor out, q, k;
   float scale = 0;
   bool causal = true;
+  int64_t window = 0;
+  float softcap = 0;
+  Tensor bias{}, alibi_slopes{}, document_starts{};
 
   template <class V>
   static void visit(V& v) {
     v.writes("out", &AttentionScoresForward::out, "B nh T S");
     v.reads("q", &AttentionScoresForward::q, "B nh T hs");
     v.reads("k", &AttentionScoresForward::k, "B nkv S hs");
+    visit_score_inputs<AttentionScoresForward>(v);
     v.multiple_of("nh", "nkv");
-    v.attribute("scale", &AttentionScoresForward::scale, "0: 1 / sqrt(hs)");
-    v.attribute("causal", &AttentionScoresForward::causal, "mask the keys after the query");
+    visit_score_attributes<AttentionScoresForward>(v);
   }
   double flops() const {
     return 2.0 * static_cast<double>(out.size()) * static_cast<double>(q.dim(3));
@@ -137,10 +173,14 @@ struct AttentionScoresForward {
 struct AttentionScoresBackward {
   static constexpr std::string_view name = "attention_scores_backward";
   static constexpr std::string_view summary =
-      "d_q = scale d_out k, d_k = scale d_out^T q, masked entries left out";
+      "with ds = scale d_out softcap'(scale q k^T), masked entries left out: d_q = ds k, d_k = "
+      "ds^T q";
   Tensor d_q, d_k, d_out, q, k;
   float scale = 0;
   bool causal = true;
+  int64_t window = 0;
+  float softcap = 0;
+  Tensor document_starts{};
 
   template <class V>
   static void visit(V& v) {
@@ -149,26 +189,56 @@ struct AttentionScoresBackward {
     v.reads("d_out", &AttentionScoresBackward::d_out, "B nh T S");
     v.reads("q", &AttentionScoresBackward::q, "B nh T hs");
     v.reads("k", &AttentionScoresBackward::k, "B nkv S hs");
+    visit_document_starts<AttentionScoresBackward>(v);
     v.multiple_of("nh", "nkv");
-    v.attribute("scale", &AttentionScoresBackward::scale, "0: 1 / sqrt(hs)");
-    v.attribute("causal", &AttentionScoresBackward::causal, "mask the keys after the query");
+    visit_score_attributes<AttentionScoresBackward>(v);
   }
   double flops() const {
-    return 4.0 * static_cast<double>(d_out.size()) * static_cast<double>(q.dim(3));
+    return (softcap > 0 ? 6.0 : 4.0) * static_cast<double>(d_out.size()) *
+           static_cast<double>(q.dim(3));
   }
+};
+
+struct AttentionScoresBackwardBias {
+  static constexpr std::string_view name = "attention_scores_backward_bias";
+  static constexpr std::string_view summary =
+      "d_bias = sum of d_out over the batch, in order, masked entries left out";
+  Tensor d_bias, d_out;
+  bool causal = true;
+  int64_t window = 0;
+  bool accumulate = false;
+  Tensor document_starts{};
+
+  template <class V>
+  static void visit(V& v) {
+    v.accumulates("d_bias", &AttentionScoresBackwardBias::d_bias, "nh T S",
+                  "zero where a key is masked")
+        .float32();
+    v.reads("d_out", &AttentionScoresBackwardBias::d_out, "B nh T S");
+    visit_document_starts<AttentionScoresBackwardBias>(v);
+    visit_mask_attributes<AttentionScoresBackwardBias>(v);
+    v.attribute("accumulate", &AttentionScoresBackwardBias::accumulate,
+                "add to d_bias instead of writing it");
+  }
+  double flops() const { return static_cast<double>(d_out.size()); }
 };
 
 struct AttentionMixForward {
   static constexpr std::string_view name = "attention_mix_forward";
-  static constexpr std::string_view summary = "out = probabilities v";
+  static constexpr std::string_view summary = "out = dropped(probabilities) v";
   Tensor out, probabilities, v;
+  float dropout = 0;
+  int64_t seed = 0, step = 0, first_sequence = 0;
+  Tensor sequences{};
 
   template <class V>
   static void visit(V& visitor) {
     visitor.writes("out", &AttentionMixForward::out, "B nh T hs");
     visitor.reads("probabilities", &AttentionMixForward::probabilities, "B nh T S");
     visitor.reads("v", &AttentionMixForward::v, "B nkv S hs");
+    visit_dropout_inputs<AttentionMixForward>(visitor);
     visitor.multiple_of("nh", "nkv");
+    visit_dropout_attributes<AttentionMixForward>(visitor);
   }
   double flops() const {
     return 2.0 * static_cast<double>(probabilities.size()) * static_cast<double>(v.dim(3));
@@ -178,8 +248,11 @@ struct AttentionMixForward {
 struct AttentionMixBackward {
   static constexpr std::string_view name = "attention_mix_backward";
   static constexpr std::string_view summary =
-      "d_probabilities = d_out v^T, d_v = probabilities^T d_out";
+      "d_probabilities = dropped(d_out v^T), d_v = dropped(probabilities)^T d_out";
   Tensor d_probabilities, d_v, d_out, probabilities, v;
+  float dropout = 0;
+  int64_t seed = 0, step = 0, first_sequence = 0;
+  Tensor sequences{};
 
   template <class V>
   static void visit(V& visitor) {
@@ -188,7 +261,9 @@ struct AttentionMixBackward {
     visitor.reads("d_out", &AttentionMixBackward::d_out, "B nh T hs");
     visitor.reads("probabilities", &AttentionMixBackward::probabilities, "B nh T S");
     visitor.reads("v", &AttentionMixBackward::v, "B nkv S hs");
+    visit_dropout_inputs<AttentionMixBackward>(visitor);
     visitor.multiple_of("nh", "nkv");
+    visit_dropout_attributes<AttentionMixBackward>(visitor);
   }
   double flops() const {
     return 4.0 * static_cast<double>(probabilities.size()) * static_cast<double>(v.dim(3));
@@ -204,14 +279,17 @@ inline double attention_flops(const Tensor& q, const Tensor& k, int products) {
 struct FlashAttentionForward {
   static constexpr std::string_view name = "flash_attention_forward";
   static constexpr std::string_view summary =
-      "out = softmax(scores) v, scores = softcap(scale q k^T) + bias - alibi_slopes distance, tile "
-      "by tile; lse = log of each row's sum of exponentials";
+      "out = dropped(softmax(scores)) v, scores = softcap(scale q k^T) + bias - alibi_slopes "
+      "distance, tile by tile; lse = log of each row's sum of exponentials";
   Tensor out, lse, q, k, v;
   float scale = 0;
   bool causal = true;
   int64_t window = 0;
   float softcap = 0;
   Tensor bias{}, alibi_slopes{}, document_starts{};
+  float dropout = 0;
+  int64_t seed = 0, step = 0, first_sequence = 0;
+  Tensor sequences{};
 
   template <class V>
   static void visit(V& visitor) {
@@ -224,8 +302,10 @@ struct FlashAttentionForward {
     visitor.reads("k", &FlashAttentionForward::k, "B nkv S hs");
     visitor.reads("v", &FlashAttentionForward::v, "B nkv S hs");
     visit_score_inputs<FlashAttentionForward>(visitor);
+    visit_dropout_inputs<FlashAttentionForward>(visitor);
     visitor.multiple_of("nh", "nkv");
     visit_score_attributes<FlashAttentionForward>(visitor);
+    visit_dropout_attributes<FlashAttentionForward>(visitor);
   }
   double flops() const { return attention_flops(q, k, 2); }
 };
@@ -233,14 +313,17 @@ struct FlashAttentionForward {
 struct FlashAttentionBackward {
   static constexpr std::string_view name = "flash_attention_backward";
   static constexpr std::string_view summary =
-      "with p = exp(scores - lse) and ds = p * (d_out v^T - sum(d_out * forward_out)) * softcap': "
-      "d_q = scale ds k, d_k = scale ds^T q, d_v = p^T d_out";
+      "with p = exp(scores - lse) and ds = p * (dropped(d_out v^T) - sum(d_out * forward_out)) * "
+      "softcap': d_q = scale ds k, d_k = scale ds^T q, d_v = dropped(p)^T d_out";
   Tensor d_q, d_k, d_v, d_out, forward_out, lse, q, k, v;
   float scale = 0;
   bool causal = true;
   int64_t window = 0;
   float softcap = 0;
   Tensor bias{}, alibi_slopes{}, document_starts{};
+  float dropout = 0;
+  int64_t seed = 0, step = 0, first_sequence = 0;
+  Tensor sequences{};
 
   template <class V>
   static void visit(V& visitor) {
@@ -255,8 +338,10 @@ struct FlashAttentionBackward {
     visitor.reads("k", &FlashAttentionBackward::k, "B nkv S hs");
     visitor.reads("v", &FlashAttentionBackward::v, "B nkv S hs");
     visit_score_inputs<FlashAttentionBackward>(visitor);
+    visit_dropout_inputs<FlashAttentionBackward>(visitor);
     visitor.multiple_of("nh", "nkv");
     visit_score_attributes<FlashAttentionBackward>(visitor);
+    visit_dropout_attributes<FlashAttentionBackward>(visitor);
   }
   double flops() const { return attention_flops(q, k, 5); }
 };
@@ -266,7 +351,8 @@ struct FlashAttentionBackward {
 struct FlashAttentionBackwardBias {
   static constexpr std::string_view name = "flash_attention_backward_bias";
   static constexpr std::string_view summary =
-      "d_bias = sum over the batch, in order, of p * (d_out v^T - sum(d_out * forward_out)), p = "
+      "d_bias = sum over the batch, in order, of p * (dropped(d_out v^T) - sum(d_out * "
+      "forward_out)), p = "
       "exp(scores - lse)";
   Tensor d_bias, d_out, forward_out, lse, q, k, v;
   float scale = 0;
@@ -275,6 +361,9 @@ struct FlashAttentionBackwardBias {
   float softcap = 0;
   bool accumulate = false;
   Tensor bias{}, alibi_slopes{}, document_starts{};
+  float dropout = 0;
+  int64_t seed = 0, step = 0, first_sequence = 0;
+  Tensor sequences{};
 
   template <class V>
   static void visit(V& visitor) {
@@ -290,8 +379,10 @@ struct FlashAttentionBackwardBias {
     visitor.reads("k", &FlashAttentionBackwardBias::k, "B nkv S hs");
     visitor.reads("v", &FlashAttentionBackwardBias::v, "B nkv S hs");
     visit_score_inputs<FlashAttentionBackwardBias>(visitor);
+    visit_dropout_inputs<FlashAttentionBackwardBias>(visitor);
     visitor.multiple_of("nh", "nkv");
     visit_score_attributes<FlashAttentionBackwardBias>(visitor);
+    visit_dropout_attributes<FlashAttentionBackwardBias>(visitor);
     visitor.attribute("accumulate", &FlashAttentionBackwardBias::accumulate,
                       "add to d_bias instead of writing it");
   }

@@ -49,4 +49,10 @@ AttentionMask mask_of(const Op& op, int64_t T, int64_t S) {
   return {op.causal, op.window, T, S, op.document_starts};
 }
 
+// The mask of relative_attention_scores, causal always.
+template <class Op>
+AttentionMask relative_mask(const Op& op) {
+  return {true, op.window, op.q.dim(2), op.k.dim(2), op.document_starts};
+}
+
 }  // namespace msltx::ops

@@ -37,6 +37,7 @@ inline constexpr AxisLetter kAxisLetters[] = {
     {"hs", "head size"},
     {"V", "vocabulary"},
     {"M", "any count"},
+    {"R", "buckets of distances"},
     {"N", "rows: any number of leading dimensions, none included"},
     {"P", "partial sums, one per partial_rows rows"},
 };

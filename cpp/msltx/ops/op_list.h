@@ -16,6 +16,7 @@
 #include "msltx/ops/loss.h"
 #include "msltx/ops/norm.h"
 #include "msltx/ops/optimizer.h"
+#include "msltx/ops/relative.h"
 #include "msltx/ops/rmsnorm.h"
 #include "msltx/ops/rope.h"
 #include "msltx/ops/sampling.h"
@@ -32,11 +33,13 @@ using AllOps = std::tuple<
     SigmoidBackward, SwigluForward, SwigluBackward, GegluForward, GegluBackward, ResidualAddForward,
     ResidualAddBackward, SoftmaxForward, SoftmaxBackward, SplitHeadsForward, SplitHeadsBackward,
     MergeHeadsForward, MergeHeadsBackward, RopeForward, RopeBackward, AttentionScoresForward,
-    AttentionScoresBackward, AttentionMixForward, AttentionMixBackward, FlashAttentionForward,
-    FlashAttentionBackward, FlashAttentionBackwardBias, SoftmaxCrossEntropyForward,
-    SoftmaxCrossEntropyBackward, LinearCrossEntropyForward, LinearCrossEntropyForwardBackward, Zero,
-    GlobalNorm, Clip, Adamw, TemperatureScale, TopkMask, ToppMask, ArgmaxSample, CategoricalSample,
-    KvCacheAppend, KvCacheGather, AttentionInference>;
+    AttentionScoresBackward, AttentionScoresBackwardBias, AttentionMixForward, AttentionMixBackward,
+    FlashAttentionForward, FlashAttentionBackward, FlashAttentionBackwardBias,
+    RelativePositionBiasForward, RelativePositionBiasBackward, RelativeAttentionScoresForward,
+    RelativeAttentionScoresBackwardData, RelativeAttentionScoresBackwardWeights,
+    SoftmaxCrossEntropyForward, SoftmaxCrossEntropyBackward, LinearCrossEntropyForward,
+    LinearCrossEntropyForwardBackward, Zero, GlobalNorm, Clip, Adamw, TemperatureScale, TopkMask,
+    ToppMask, ArgmaxSample, CategoricalSample, KvCacheAppend, KvCacheGather, AttentionInference>;
 
 inline constexpr size_t kOpCount = std::tuple_size_v<AllOps>;
 

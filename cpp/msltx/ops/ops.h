@@ -51,11 +51,18 @@ inline constexpr Call<RopeForward> rope_forward;
 inline constexpr Call<RopeBackward> rope_backward;
 inline constexpr Call<AttentionScoresForward> attention_scores_forward;
 inline constexpr Call<AttentionScoresBackward> attention_scores_backward;
+inline constexpr Call<AttentionScoresBackwardBias> attention_scores_backward_bias;
 inline constexpr Call<AttentionMixForward> attention_mix_forward;
 inline constexpr Call<AttentionMixBackward> attention_mix_backward;
 inline constexpr Call<FlashAttentionForward> flash_attention_forward;
 inline constexpr Call<FlashAttentionBackward> flash_attention_backward;
 inline constexpr Call<FlashAttentionBackwardBias> flash_attention_backward_bias;
+inline constexpr Call<RelativePositionBiasForward> relative_position_bias_forward;
+inline constexpr Call<RelativePositionBiasBackward> relative_position_bias_backward;
+inline constexpr Call<RelativeAttentionScoresForward> relative_attention_scores_forward;
+inline constexpr Call<RelativeAttentionScoresBackwardData> relative_attention_scores_backward_data;
+inline constexpr Call<RelativeAttentionScoresBackwardWeights>
+    relative_attention_scores_backward_weights;
 inline constexpr Call<SoftmaxCrossEntropyForward> softmax_cross_entropy_forward;
 inline constexpr Call<SoftmaxCrossEntropyBackward> softmax_cross_entropy_backward;
 inline constexpr Call<LinearCrossEntropyForward> linear_cross_entropy_forward;

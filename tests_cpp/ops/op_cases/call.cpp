@@ -292,6 +292,10 @@ std::vector<int64_t> chunk_rows_of(const Problem& problem) {
   // random stream is its index.
   if (op == "softmax_cross_entropy_backward" && problem.attribute("normalizer") == 0) return {};
   if (op == "categorical_sample" && !problem.has("sequences")) return {};
+  if (problem.info->find_attribute("dropout") && problem.attribute("dropout") != 0 &&
+      !problem.has("sequences")) {
+    return {};
+  }
   for (const FieldInfo& field : problem.info->fields) {
     if (!field.axes.starts_with("P ") || !problem.has(field.name)) continue;
     const auto rows = static_cast<int64_t>(problem.attribute("partial_rows"));

@@ -47,9 +47,6 @@ const std::vector<Sizes> kAttention = {
     {{"B", 3}, {"nh", 1}, {"nkv", 1}, {"T", 64}, {"S", 64}, {"hs", 128}}};
 
 const Sizes kAttentionBase = {{"B", 2}, {"nh", 2}, {"nkv", 1}, {"T", 7}, {"S", 7}, {"hs", 8}};
-const std::vector<Variant> kAttentionVariants = {
-    {}, {.attributes = {{"causal", 0}}}, {.attributes = {{"scale", 0.3}}}};
-
 // The variants without the optional inputs of scores, then some with these and the other options.
 std::vector<Variant> with_score_options(std::vector<Variant> plain) {
   const std::vector<std::string_view> all = {"bias", "alibi_slopes", "document_starts"};
@@ -65,6 +62,30 @@ std::vector<Variant> with_score_options(std::vector<Variant> plain) {
       {.attributes = {{"window", 70}, {"softcap", 30}}}};
   plain.insert(plain.end(), more.begin(), more.end());
   return plain;
+}
+
+// The same for an op that takes of these inputs some only.
+std::vector<Variant> with_score_options(std::vector<Variant> plain,
+                                        std::initializer_list<std::string_view> inputs) {
+  std::vector<Variant> all = with_score_options(std::move(plain));
+  for (Variant& variant : all) {
+    std::erase_if(variant.omit, [&](std::string_view name) {
+      return std::find(inputs.begin(), inputs.end(), name) == inputs.end();
+    });
+  }
+  return all;
+}
+
+// What comes on top where an op drops probabilities: without dropout its random streams are absent.
+std::vector<Variant> with_dropout(std::vector<Variant> variants) {
+  const Variant largest = variants.back();
+  for (Variant& variant : variants) variant.omit.push_back("sequences");
+  Variant seeded = variants.front(), all = largest;
+  seeded.attributes.insert(seeded.attributes.end(), {{"dropout", 0.4}, {"first_sequence", 5}});
+  all.attributes.insert(all.attributes.end(), {{"dropout", 0.1}, {"seed", 1e12}, {"step", 7}});
+  variants.push_back(seeded);
+  variants.push_back(all);
+  return variants;
 }
 
 std::vector<Spec> specs() {
@@ -187,17 +208,26 @@ std::vector<Spec> specs() {
       {"attention_scores_forward",
        kAttentionBase,
        {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention},
-       kAttentionVariants},
+       with_score_options({{}, {.attributes = {{"causal", 0}}}, {.attributes = {{"scale", 0.3}}}})},
       {"attention_scores_backward",
        kAttentionBase,
        {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention},
-       kAttentionVariants},
+       with_score_options({{}, {.attributes = {{"causal", 0}}}, {.attributes = {{"scale", 0.3}}}},
+                          {"document_starts"})},
+      {"attention_scores_backward_bias",
+       {{"B", 2}, {"nh", 2}, {"T", 7}, {"S", 9}},
+       {each({"S"}), each({"T"}), each({"B"})},
+       {{.omit = {"document_starts"}},
+        {.attributes = {{"accumulate", 1}, {"causal", 0}}, .omit = {"document_starts"}},
+        {.attributes = {{"window", 5}}}}},
       {"attention_mix_forward",
        kAttentionBase,
-       {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention}},
+       {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention},
+       with_dropout({{}})},
       {"attention_mix_backward",
        kAttentionBase,
-       {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention}},
+       {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention},
+       with_dropout({{}})},
       {"flash_attention_forward",
        kAttentionBase,
        {each({"S"}),
@@ -208,11 +238,11 @@ std::vector<Spec> specs() {
         kAttention,
         {{{"B", 1}, {"nkv", 2}, {"T", 513}, {"S", 513}, {"hs", 16}},
          {{"B", 1}, {"nkv", 2}, {"T", 1025}, {"S", 1025}}}},
-       with_score_options({{},
-                           {.omit = {"lse"}},
-                           {.attributes = {{"causal", 0}}},
-                           {.attributes = {{"scale", 0.3}}},
-                           {.inputs = "large scores"}})},
+       with_dropout(with_score_options({{},
+                                        {.omit = {"lse"}},
+                                        {.attributes = {{"causal", 0}}},
+                                        {.attributes = {{"scale", 0.3}}},
+                                        {.inputs = "large scores"}}))},
       {"flash_attention_backward",
        kAttentionBase,
        {each({"S"}),
@@ -222,14 +252,44 @@ std::vector<Spec> specs() {
         kHeads,
         kAttention,
         {{{"B", 1}, {"nkv", 2}, {"T", 513}, {"S", 513}, {"hs", 16}}}},
-       with_score_options({{},
-                           {.attributes = {{"causal", 0}}},
-                           {.attributes = {{"scale", 0.3}}},
-                           {.inputs = "large scores"}})},
+       with_dropout(with_score_options({{},
+                                        {.attributes = {{"causal", 0}}},
+                                        {.attributes = {{"scale", 0.3}}},
+                                        {.inputs = "large scores"}}))},
       {"flash_attention_backward_bias",
        kAttentionBase,
        {each({"S"}), each({"T"}), each({"B"}), head_sizes(), kHeads, kAttention},
-       with_score_options({{}, kAccumulate, {.attributes = {{"causal", 0}}}})},
+       with_dropout(with_score_options({{}, kAccumulate, {.attributes = {{"causal", 0}}}}))},
+      {"relative_position_bias_forward",
+       {{"R", 8}, {"nh", 2}, {"T", 7}, {"S", 9}},
+       {each({"S"}), each({"T"}), {{{"R", 1}}, {{"R", 2}}, {{"R", 32}, {"T", 300}, {"S", 300}}}},
+       {{.attributes = {{"max_distance", 5}}},
+        {},
+        {.attributes = {{"bidirectional", 1}, {"max_distance", 20}}}}},
+      {"relative_position_bias_backward",
+       {{"R", 8}, {"nh", 2}, {"T", 7}, {"S", 9}},
+       {each({"S"}), each({"T"}), {{{"R", 1}}, {{"R", 2}}, {{"R", 32}, {"T", 300}, {"S", 300}}}},
+       {{.attributes = {{"max_distance", 5}}},
+        kAccumulate,
+        {.attributes = {{"bidirectional", 1}, {"max_distance", 20}}}}},
+      {"relative_attention_scores_forward",
+       kAttentionBase,
+       {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention},
+       {{.omit = {"document_starts"}},
+        {.attributes = {{"scale", 0.3}, {"window", 20}}},
+        {.attributes = {{"window", 3}}, .omit = {"document_starts"}}}},
+      {"relative_attention_scores_backward_data",
+       kAttentionBase,
+       {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention},
+       {{.omit = {"document_starts"}},
+        {.attributes = {{"scale", 0.3}, {"window", 20}}},
+        {.attributes = {{"window", 3}}, .omit = {"document_starts"}}}},
+      {"relative_attention_scores_backward_weights",
+       kAttentionBase,
+       {each({"S"}), each({"T"}), head_sizes(), kHeads, kAttention},
+       {{.omit = {"document_starts"}},
+        {.attributes = {{"scale", 0.3}, {"window", 20}, {"accumulate", 1}}},
+        {.attributes = {{"window", 3}}, .omit = {"document_starts"}}}},
 
       {"kv_cache_append",
        {{"B", 3}, {"nkv", 2}, {"S", 9}, {"T", 4}, {"hs", 8}},

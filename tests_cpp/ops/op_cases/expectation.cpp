@@ -51,6 +51,14 @@ void expect_equal(const Problem&, const Outputs& out) {
   for (Expectation& e : out.all) e.kind = Expectation::Kind::equal;
 }
 
+// Scores but for their soft cap, which takes from no error; a distance adds up as its slope's term.
+// Gradients likewise: the derivative of the soft cap is 1 at most.
+void attention_scores(const Problem& problem, const Outputs& out) {
+  Problem uncapped = absolute(problem, {"alibi_slopes"});
+  std::erase_if(uncapped.c.attributes, [](auto& a) { return a.first == "softcap"; });
+  add_outputs(uncapped, out);
+}
+
 void polynomial(const Problem& problem, const Outputs& out) { add_outputs(absolute(problem), out); }
 
 namespace {
@@ -236,6 +244,8 @@ struct Attention {
     }
     return sum;
   }
+  // The largest factor of dropout: the magnitude takes no notice of what is dropped.
+  double kept() const { return cached() ? 1 : 1 / (1 - p.attribute("dropout")); }
   // fn(query row, first key row, probability magnitudes, largest score magnitude, lse) per query.
   // An exponential is as wrong, relatively, as its argument absolutely.
   template <class Fn>
@@ -256,7 +266,7 @@ struct Attention {
       }
       const bool none = max == kNone;
       for (double& w : weights) sum += w = none ? 0 : std::exp(w - max);
-      for (double& w : weights) w *= none ? 0 : (1 + largest) / sum;
+      for (double& w : weights) w *= none ? 0 : (1 + largest) * kept() / sum;
       fn(i, first, weights, largest, none ? 0 : max + std::log(sum));
     }
   }
@@ -455,13 +465,19 @@ Rule rule_of(std::string_view op) {
       {"split_heads_backward", expect_equal},
       {"merge_heads_forward", expect_equal},
       {"merge_heads_backward", expect_equal},
-      {"attention_scores_forward", polynomial},
-      {"attention_scores_backward", polynomial},
+      {"attention_scores_forward", attention_scores},
+      {"attention_scores_backward", attention_scores},
+      {"attention_scores_backward_bias", polynomial},
       {"attention_mix_forward", polynomial},
       {"attention_mix_backward", polynomial},
       {"flash_attention_forward", attention_forward},
       {"flash_attention_backward", attention_backward},
       {"flash_attention_backward_bias", attention_backward_bias},
+      {"relative_position_bias_forward", expect_equal},
+      {"relative_position_bias_backward", polynomial},
+      {"relative_attention_scores_forward", polynomial},
+      {"relative_attention_scores_backward_data", polynomial},
+      {"relative_attention_scores_backward_weights", polynomial},
       {"softmax_cross_entropy_forward", cross_entropy},
       {"softmax_cross_entropy_backward", cross_entropy},
       {"linear_cross_entropy_forward", linear_cross_entropy},

@@ -14,8 +14,7 @@ std::vector<Spec> family_specs() {
   for (int64_t size : {2, 4, 6, 14, 16, 18, 30, 32, 34, 62, 64, 66, 128, 510, 512, 514, 1026}) {
     pairs.push_back({{"hs", size}});
   }
-  const std::vector<std::vector<Sizes>> rope_shapes = {
-      each({"B"}), each({"nh"}), lengths(), pairs};
+  const std::vector<std::vector<Sizes>> rope_shapes = {each({"B"}), each({"nh"}), lengths(), pairs};
   const std::vector<Variant> rope_variants = {
       {},
       {.attributes = {{"layout", 1}}},

@@ -118,6 +118,43 @@ struct ScoreRow {
   }
 };
 
+// The factors of dropout for keys [64 j, 64 j + 64) of one query: its 16 counters side by side, in
+// loops that compilers turn into vectors.
+HWY_INLINE void dropout_factors(float* factors, std::array<uint32_t, 2> key, int64_t j,
+                                uint32_t threshold, float kept) {
+  constexpr int kCounters = 16;
+  uint32_t c0[kCounters], c1[kCounters] = {}, c2[kCounters] = {}, c3[kCounters] = {};
+  for (int i = 0; i < kCounters; ++i) c0[i] = static_cast<uint32_t>(j * kCounters + i);
+  for (int round = 0; round < 10; ++round) {
+    for (int i = 0; i < kCounters; ++i) {
+      const uint64_t a = uint64_t{0xD2511F53u} * c0[i], b = uint64_t{0xCD9E8D57u} * c2[i];
+      c0[i] = static_cast<uint32_t>(b >> 32) ^ c1[i] ^ key[0];
+      c1[i] = static_cast<uint32_t>(b);
+      c2[i] = static_cast<uint32_t>(a >> 32) ^ c3[i] ^ key[1];
+      c3[i] = static_cast<uint32_t>(a);
+    }
+    key[0] += 0x9E3779B9u;
+    key[1] += 0xBB67AE85u;
+  }
+  for (int i = 0; i < kCounters; ++i) {
+    factors[i] = c0[i] >> 8 >= threshold ? kept : 0.0f;
+    factors[16 + i] = c1[i] >> 8 >= threshold ? kept : 0.0f;
+    factors[32 + i] = c2[i] >> 8 >= threshold ? kept : 0.0f;
+    factors[48 + i] = c3[i] >> 8 >= threshold ? kept : 0.0f;
+  }
+}
+
+// The factors of dropout of one query for the keys from k0 on, a multiple of 64; `range` of them is
+// filled, to whole blocks of 64. The room is kKeys floats.
+HWY_INLINE void dropout_row(float* factors, const AttentionDropout& dropout, int64_t b, int64_t h,
+                            int64_t t, int64_t k0, KeyRange range) {
+  const auto key = dropout.key(b, h, t);
+  const uint32_t threshold = dropout.threshold();
+  for (int64_t s = range.begin / 64 * 64; s < range.end; s += 64) {
+    dropout_factors(factors + s, key, (k0 + s) / 64, threshold, dropout.kept());
+  }
+}
+
 }  // namespace msltx::ops::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

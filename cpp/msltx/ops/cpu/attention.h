@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "msltx/ops/attention_dropout.h"
 #include "msltx/ops/attention_mask.h"
 #include "msltx/ops/cpu/tasks.h"
 
@@ -89,6 +90,8 @@ struct Ruled {
   float scale, softcap, slope;
   RuledMask mask;
   Matrix bias;
+  AttentionDropout dropout{};
+  int64_t h = 0;
 };
 
 // What becomes of the products of one query with keys: softcap(scale x) + bias - slope |place - i|,
@@ -111,6 +114,9 @@ inline RowRules row_rules(const Ruled& rules, int64_t t, int64_t k0) {
 
 template <class Op>
 bool has_rules(const Op& op) {
+  if constexpr (requires { op.dropout; }) {
+    if (op.dropout > 0) return true;
+  }
   return op.window > 0 || op.softcap > 0 || op.bias.defined() || op.alibi_slopes.defined() ||
          op.document_starts.defined();
 }
@@ -120,16 +126,24 @@ Scaled scaled(const Op& op) {
   return {scale_or_default(op.scale, op.q.dim(3)), {op.causal, op.q.dim(2), op.k.dim(2)}};
 }
 
+// The last two dimensions of a (heads, rows, columns) tensor at [h], and a row of a matrix.
+inline Matrix head_rows(const Tensor& t, int64_t h) {
+  return {t.data() + h * t.stride(0), t.stride(1)};
+}
+inline float* row_of(const Tensor& t, int64_t i) { return t.data() + i * t.stride(0); }
+// Rows from the last to the first.
+inline Matrix reversed(Matrix m, int64_t rows) { return {m.row(rows - 1), -m.stride}; }
+
 template <class Op>
 Ruled ruled(const Op& op, int64_t b, int64_t h) {
-  const float slope = op.alibi_slopes.defined() ? op.alibi_slopes.template data<float>()[h] : 0;
-  return {scale_or_default(op.scale, op.q.dim(3)),
-          op.softcap,
-          slope,
-          {mask_of(op, op.q.dim(2), op.k.dim(2)), b},
-          op.bias.defined()
-              ? Matrix{op.bias.template data<float>() + h * op.bias.stride(0), op.bias.stride(1)}
-              : Matrix{}};
+  Ruled rules{.scale = scale_or_default(op.scale, op.q.dim(3)),
+              .softcap = op.softcap,
+              .slope = op.alibi_slopes.defined() ? op.alibi_slopes.template data<float>()[h] : 0,
+              .mask = {mask_of(op, op.q.dim(2), op.k.dim(2)), b},
+              .bias = op.bias.defined() ? head_rows(op.bias, h) : Matrix{},
+              .h = h};
+  if constexpr (requires { op.dropout; }) rules.dropout = AttentionDropout::of(op, op.q.dim(2));
+  return rules;
 }
 
 }  // namespace msltx::ops::cpu

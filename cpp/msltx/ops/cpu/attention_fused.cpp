@@ -5,8 +5,8 @@
 // One Zen 4 core (113 GFLOP/s), heads of 64, T 256: 178 GFLOP/s forward and 196 backward with
 // masked pairs counted, of which 53 % are computed.
 //
-// Window, documents, soft cap and biases run through the same tiles, of which those that no query
-// sees are left out; without them nothing of it is compiled in.
+// Window, documents, soft cap, biases and dropout run through the same tiles, of which those that
+// no query sees are left out; without them nothing of it is compiled in.
 //
 // One task per sequence and head; in the backward per key head, whose gradients it owns, and in
 // that of the bias per head and tile of queries.
@@ -57,6 +57,24 @@ HWY_INLINE void clear_unseen(float* row, KeyRange seen, int64_t keys) {
   fill(keys - seen.end, row + seen.end, 0);
 }
 
+// The factors of dropout of query t, in `room`; null without dropout.
+HWY_INLINE const float* factors_of(const Ruled& rules, int64_t t, int64_t k0, KeyRange seen,
+                                   float* room) {
+  if (rules.dropout.rate == 0) return nullptr;
+  dropout_row(room, rules.dropout, rules.mask.b, rules.h, t, k0, seen);
+  return room;
+}
+
+// Probabilities times their factors.
+HWY_INLINE void drop(const Ruled& rules, int64_t t, int64_t k0, KeyRange seen, float* p) {
+  float room[kKeys];
+  const float* factors = factors_of(rules, t, k0, seen, room);
+  if (!factors) return;
+  map(
+      seen.size(), p + seen.begin, [](VF x, VF factor) { return hn::Mul(x, factor); },
+      p + seen.begin, factors + seen.begin);
+}
+
 template <class Rules>
 HWY_INLINE void forward_head(const FlashAttentionForward& op, const Rules& rules, int64_t b,
                              int64_t h, float* scratch) {
@@ -92,6 +110,7 @@ HWY_INLINE void forward_head(const FlashAttentionForward& op, const Rules& rules
           sum[r] *= before;
         }
         if (!none) sum[r] += exp_scaled(row, seen.size(), scale, new_top);
+        if constexpr (Rules::kRuled) drop(rules, t0 + r, tile.k0, seen, scores.row(r));
         clear_unseen(scores.row(r), none ? KeyRange{} : seen, tile.keys);
         top[r] = new_top;
       }
@@ -124,16 +143,20 @@ HWY_INLINE void score_gradients(const Scaled& rules, int64_t, int64_t, KeyRange 
     io.store(hn::Mul(d, set(rules.scale)), ds + i, count);
   });
 }
-// Ruled: p = exp(scores - lse), ds = p (d_out v^T - delta) times the derivative of the soft cap.
+// Ruled: p = m exp(scores - lse), ds = exp(scores - lse) (m d_out v^T - delta) times the derivative
+// of the soft cap, with m the factors of dropout.
 HWY_INLINE void score_gradients(const Ruled& rules, int64_t t, int64_t k0, KeyRange seen, float* p,
                                 float* ds, float lse, float delta) {
+  float room[kKeys];
+  const float* factors = factors_of(rules, t, k0, seen, room);
   const ScoreRow row(row_rules(rules, t, k0));
   const VF shift = set(lse), mean = set(delta);
   for_vectors(seen.begin, seen.end, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
     const VF capped = row.capped(io.load(p + i, count));
     const VF e = exp(hn::Sub(row.score(io, capped, i, count), shift));
-    const VF d = hn::Mul(e, hn::Sub(io.load(ds + i, count), mean));
-    io.store(e, p + i, count);
+    const VF factor = factors ? io.load(factors + i, count) : set(1.0f);
+    const VF d = hn::Mul(e, hn::MulSub(io.load(ds + i, count), factor, mean));
+    io.store(hn::Mul(e, factor), p + i, count);
     io.store(hn::Mul(d, row.slope(capped)), ds + i, count);
   });
 }
@@ -223,13 +246,16 @@ void flash_backward_bias_tile(const FlashAttentionBackwardBias& op, int64_t h, i
         if (lse[t0 + r] == -kInfinity) continue;
         const KeyRange seen = tile.seen(r);
         const ScoreRow row(row_rules(rules, t0 + r, tile.k0));
+        float room[kKeys];
+        const float* factors = factors_of(rules, t0 + r, tile.k0, seen, room);
         const float *products = p.row(r), *d_p = ds.row(r);
         float* sum = d_bias.row(t0 + r) + tile.k0;
         const VF shift = set(lse[t0 + r]), mean = set(delta[r]);
         for_vectors(seen.begin, seen.end, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
           const VF capped = row.capped(io.load(products + i, count));
           const VF e = exp(hn::Sub(row.score(io, capped, i, count), shift));
-          const VF d = hn::Sub(io.load(d_p + i, count), mean);
+          const VF factor = factors ? io.load(factors + i, count) : set(1.0f);
+          const VF d = hn::MulSub(io.load(d_p + i, count), factor, mean);
           io.store(hn::MulAdd(e, d, io.load(sum + i, count)), sum + i, count);
         });
       }

@@ -16,6 +16,7 @@ CpuBackend::CpuBackend() : Backend("cpu", "oneDNN matrix products, Highway SIMD"
   add_loss();
   add_norm();
   add_optimizer();
+  add_relative();
   add_rmsnorm();
   add_rope();
   add_sampling();

@@ -28,6 +28,7 @@ class CpuBackend final : public Backend {
   void add_loss();
   void add_norm();
   void add_optimizer();
+  void add_relative();
   void add_rmsnorm();
   void add_rope();
   void add_sampling();

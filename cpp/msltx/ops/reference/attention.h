@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "msltx/ops/attention_dropout.h"
 #include "msltx/ops/attention_mask.h"
 #include "msltx/ops/reference/loops.h"
 
@@ -13,11 +14,6 @@ namespace msltx::ops {
 
 inline double scale_or_default(float scale, int64_t hs) {
   return scale != 0 ? double{scale} : 1 / std::sqrt(static_cast<double>(hs));
-}
-
-// How many of S keys query t of T sees, from key 0 on.
-inline int64_t visible_keys(bool causal, int64_t t, int64_t T, int64_t S) {
-  return causal ? std::clamp<int64_t>(t + S - T + 1, 0, S) : S;
 }
 
 // The head of k and v that query head h reads.
@@ -55,12 +51,22 @@ struct Scoring {
   }
 };
 
-// out = sum of exp(scores - lse) v over `keys` of k[b, kv] and v[b, kv], score(s, q k^T) being the
-// score of key s; zeros where there is none. Returns lse = log sum exp(scores), -inf where there is
-// none. `scores` holds as many floats as there are keys, `sum` hs doubles.
-template <class Score>
+// The factors that dropout gives the probabilities of one query.
+struct Dropped {
+  AttentionDropout dropout;
+  std::array<uint32_t, 2> key;
+
+  Dropped(const AttentionDropout& d, int64_t b, int64_t h, int64_t t)
+      : dropout(d), key(d.key(b, h, t)) {}
+  double factor(int64_t s) const { return dropout.rate == 0 ? 1 : double{dropout.factor(key, s)}; }
+};
+
+// out = sum of exp(scores - lse) factor(s) v over `keys` of k[b, kv] and v[b, kv], score(s, q k^T)
+// being the score of key s; zeros where there is none. Returns lse = log sum exp(scores), -inf
+// where there is none. `scores` holds as many floats as there are keys, `sum` hs doubles.
+template <class Score, class Factor>
 double attend(float* out, const float* q, const Tensor& k, const Tensor& v, int64_t b, int64_t kv,
-              KeyRange keys, const Score& score, float* scores, double* sum) {
+              KeyRange keys, const Score& score, const Factor& factor, float* scores, double* sum) {
   const int64_t hs = k.dim(3);
   for (int64_t s = keys.begin; s < keys.end; ++s) {
     scores[s - keys.begin] = static_cast<float>(score(s, dot(q, row(k, b, kv, s), hs)));
@@ -69,7 +75,8 @@ double attend(float* out, const float* q, const Tensor& k, const Tensor& v, int6
   std::fill_n(sum, hs, 0.0);
   if (lse != double{kMinusInfinity}) {
     for (int64_t s = keys.begin; s < keys.end; ++s) {
-      add_scaled(sum, std::exp(double{scores[s - keys.begin]} - lse), row(v, b, kv, s), hs);
+      const double probability = std::exp(double{scores[s - keys.begin]} - lse);
+      add_scaled(sum, probability * factor(s), row(v, b, kv, s), hs);
     }
   }
   round_to(out, sum, hs);

@@ -2,14 +2,15 @@
 // softcap(scale q k^T) + bias - alibi_slopes distance over the keys that a query sees. q (B, nh, T,
 // hs), k and v (B, nkv, S, hs), lse (B, nh, T); head h of q reads head h / (nh / nkv) of k and v.
 //
-//   p = exp(scores - lse),  delta = sum(d_out out),  ds = p (d_out v^T - delta)
-//   d_q = scale ds softcap' k,  d_k = scale (ds softcap')^T q,  d_v = p^T d_out
+//   p = exp(scores - lse),  delta = sum(d_out out),  ds = p (m d_out v^T - delta)
+//   d_q = scale ds softcap' k,  d_k = scale (ds softcap')^T q,  d_v = (m p)^T d_out
 //   d_bias = sum over the batch of ds
 //
 // The backward overwrites; d_k and d_v add up the query heads that read the same head. It makes p
 // anew from lse, once for the rows of d_q, once for those of d_k and d_v and once for those of
 // d_bias. Dao et al.: "FlashAttention", 2022. Soft cap: softcap(x) = cap tanh(x / cap), with
-// derivative 1 - (softcap(x) / cap)^2.
+// derivative 1 - (softcap(x) / cap)^2. Dropout: the probabilities that v meets are m p, with m 0 or
+// 1 / (1 - rate) as attention_dropout.h says.
 #include "msltx/ops/reference/attention.h"
 #include "msltx/ops/reference/reference.h"
 #include "msltx/ops/stream.h"
@@ -25,22 +26,24 @@ ScratchNeed flash_attention_forward_scratch(const FlashAttentionForward& op) {
 void flash_attention_forward(Stream& stream, const FlashAttentionForward& op) {
   const int64_t nh = op.q.dim(1), T = op.q.dim(2), hs = op.q.dim(3);
   const Scoring scoring = Scoring::of(op);
+  const AttentionDropout dropout = AttentionDropout::of(op, T);
   stream.parallel_for(op.q.dim(0) * nh * T, [&](int64_t task, int worker) {
     const int64_t b = task / (nh * T), h = task / T % nh, t = task % T;
     auto* sum = reinterpret_cast<double*>(stream.worker_scratch(worker));
     auto* scores = reinterpret_cast<float*>(sum + hs);
+    const Dropped dropped(dropout, b, h, t);
     const double lse = attend(
         row(op.out, b, h, t), row(op.q, b, h, t), op.k, op.v, b, kv_head(h, op.q, op.k),
         scoring.mask.keys(b, t),
         [&](int64_t s, double product) { return scoring.capped(product) + scoring.added(h, t, s); },
-        scores, sum);
+        [&](int64_t s) { return dropped.factor(s); }, scores, sum);
     if (op.lse.defined()) row(op.lse, b, h)[t] = static_cast<float>(lse);
   });
 }
 
 // One query and one key of a backward.
 struct Pair {
-  double p, d_score, d_product;  // d_product: of q k^T
+  double dropped_p, d_score, d_product;  // d_product: of q k^T
 };
 
 template <class Op>
@@ -51,8 +54,10 @@ Pair pair(const Op& op, const Scoring& scoring, int64_t b, int64_t h, int64_t t,
   if (lse == double{kMinusInfinity}) return {0, 0, 0};
   const double capped = scoring.capped(dot(row(op.q, b, h, t), row(op.k, b, kv, s), hs));
   const double p = std::exp(capped + scoring.added(h, t, s) - lse);
-  const double d_score = p * (dot(row(op.d_out, b, h, t), row(op.v, b, kv, s), hs) - delta);
-  return {p, d_score, d_score * scoring.slope(capped)};
+  const double factor = Dropped(AttentionDropout::of(op, op.q.dim(2)), b, h, t).factor(s);
+  const double d_p = factor * dot(row(op.d_out, b, h, t), row(op.v, b, kv, s), hs);
+  const double d_score = p * (d_p - delta);
+  return {factor * p, d_score, d_score * scoring.slope(capped)};
 }
 
 template <class Op>
@@ -93,7 +98,7 @@ void flash_attention_backward(Stream& stream, const FlashAttentionBackward& op) 
         if (s < keys.begin || s >= keys.end) continue;
         const Pair at = pair(op, scoring, b, h, t, s, delta[(b * nh + h) * T + t]);
         add_scaled(d_k, at.d_product, row(op.q, b, h, t), hs);
-        add_scaled(d_v, at.p, row(op.d_out, b, h, t), hs);
+        add_scaled(d_v, at.dropped_p, row(op.d_out, b, h, t), hs);
       }
     }
     round_to(row(op.d_k, b, kv, s), d_k, hs);

@@ -55,7 +55,7 @@ void attention_inference(Stream& stream, const AttentionInference& op) {
           }
           return score;
         },
-        scores, sum);
+        [](int64_t) { return 1.0; }, scores, sum);
   });
 }
 

@@ -14,6 +14,7 @@ ReferenceBackend::ReferenceBackend() : Backend("reference", "plain C++ loops") {
   add_cache();
   add_loss();
   add_optimizer();
+  add_relative();
   add_rope();
   add_sampling();
 }

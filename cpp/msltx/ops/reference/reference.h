@@ -25,6 +25,7 @@ class ReferenceBackend final : public Backend {
   void add_cache();
   void add_loss();
   void add_optimizer();
+  void add_relative();
   void add_rope();
   void add_sampling();
 };
