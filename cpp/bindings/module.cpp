@@ -19,4 +19,5 @@ PYBIND11_MODULE(_core, m) {
   msltx::bindings::register_text(m);
   msltx::bindings::register_data(m);
   msltx::bindings::register_prepare(m);
+  msltx::bindings::register_batches(m);
 }

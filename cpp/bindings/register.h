@@ -18,5 +18,6 @@ void register_cleaning(pybind11::module_& m);
 void register_text(pybind11::module_& m);     // after register_cleaning
 void register_data(pybind11::module_& m);     // after register_text
 void register_prepare(pybind11::module_& m);  // after register_data
+void register_batches(pybind11::module_& m);  // after register_data
 
 }  // namespace msltx::bindings

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "bindings/arrays.h"
+#include "bindings/batches.h"
 #include "bindings/call.h"
 #include "bindings/register.h"
 #include "msltx/base/error.h"
@@ -76,12 +77,31 @@ class Optimizer {
   optim::AdamW adamw_;
 };
 
+// A Python object that may be dropped by a thread without the GIL.
+std::shared_ptr<py::object> held_object(py::object object) {
+  return {new py::object(std::move(object)), [](py::object* o) {
+            py::gil_scoped_acquire gil;
+            delete o;
+          }};
+}
+
+// Batches that the engine makes itself, without Python.
+train::BatchSource engine_source(py::object batches, int64_t sequences, int64_t length) {
+  const auto& made = batches.cast<const PythonBatches&>();
+  const data::BatchShape& shape = made.batches.shape();
+  if (shape.batch_size != sequences || shape.length != length) {
+    throw ValueError(concat("source gives batches of ", shape.batch_size, " x ", shape.length,
+                            "; a step takes ", sequences, " x ", length));
+  }
+  return [held = held_object(std::move(batches)), &made](int64_t step, int32_t* tokens,
+                                                         int32_t* targets) {
+    made.batches.fill(step, tokens, targets);
+  };
+}
+
 // Calls fill(step) -> (tokens, targets) in Python.
-train::BatchSource python_source(py::function fill, int64_t sequences, int64_t length) {
-  auto held = std::shared_ptr<py::function>(new py::function(std::move(fill)), [](py::function* f) {
-    py::gil_scoped_acquire gil;
-    delete f;
-  });
+train::BatchSource python_source(py::object fill, int64_t sequences, int64_t length) {
+  const auto held = held_object(std::move(fill));
   return [held, sequences, length](int64_t step, int32_t* tokens, int32_t* targets) {
     py::gil_scoped_acquire gil;
     const py::tuple pair = (*held)(step);
@@ -103,12 +123,15 @@ std::unique_ptr<TrainStep> make_train_step(GPT& gpt, int64_t batch_size, int64_t
                                            double grad_clip, double learning_rate,
                                            double min_learning_rate, int64_t warmup_steps,
                                            int64_t max_steps, const std::string& schedule,
-                                           py::function source, int64_t ignore_index) {
+                                           py::object source, int64_t ignore_index) {
   const train::StepShape shape{{batch_size, length}, gradient_accumulation_steps};
   const auto options = optimizer_options(weight_decay, betas, eps, grad_clip);
   const optim::Schedule rates{optim::schedule_kind(schedule), learning_rate, min_learning_rate,
                               warmup_steps, max_steps};
-  auto fill = python_source(std::move(source), batch_size * gradient_accumulation_steps, length);
+  const int64_t sequences = batch_size * gradient_accumulation_steps;
+  auto fill = py::isinstance<PythonBatches>(source)
+                  ? engine_source(std::move(source), sequences, length)
+                  : python_source(std::move(source), sequences, length);
   return run_released([&] {
     return std::make_unique<TrainStep>(gpt, shape, options, rates, std::move(fill), ignore_index);
   });

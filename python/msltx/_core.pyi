@@ -240,7 +240,7 @@ class TrainStep:
         warmup_steps: int,
         max_steps: int,
         schedule: str,
-        source: Callable[[int], tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]],
+        source: Batches | Callable[[int], tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]],
         ignore_index: int = -1,
     ) -> None: ...
     def run(self) -> dict[str, Any]: ...
@@ -374,6 +374,41 @@ class Dataset:
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]: ...
     def read(self, split: str, first: int, count: int) -> npt.NDArray[np.int32]: ...
     def verify(self) -> None: ...
+
+class Batches:
+    def __init__(
+        self,
+        *,
+        datasets: Sequence[Dataset],
+        weights: Sequence[float],
+        split: str,
+        batch_size: int,
+        length: int,
+        seed: int,
+        rows: str,
+        inside_documents: bool,
+        pad_id: int,
+    ) -> None: ...
+    def batch(self, step: int) -> tuple[npt.NDArray[np.int32], ...]: ...
+    @property
+    def per_epoch(self) -> int: ...
+
+class BucketedBatches:
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        split: str,
+        batch_size: int,
+        length: int,
+        multiple: int,
+        seed: int,
+        pad_id: int,
+    ) -> None: ...
+    def batch(self, step: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]: ...
+    @property
+    def per_epoch(self) -> int: ...
+    def report(self) -> dict[str, Any]: ...
 
 class ReadOptions:
     def __init__(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msltx import get_num_threads
 
 if TYPE_CHECKING:
-    from msltx.data import Dataset
+    from msltx.data import Dataset, Mixture
     from msltx.model import GPT
     from msltx.settings import TrainingSettings
     from msltx.training import Progress
@@ -92,7 +92,7 @@ def training_display(
         yield update
 
 
-def announce(model: GPT, data: Dataset) -> None:
+def announce(model: GPT, data: Dataset | Mixture) -> None:
     """Say on stderr what is about to be trained, on what."""
     print(
         f"{model.num_parameters():,} parameters, {data.train_tokens:,} training tokens, "

@@ -87,8 +87,16 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
 class DataSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a model is trained on."""
 
-    path: str
+    path: str | None = None
     """A prepared dataset: the folder that `msltx data prepare` wrote."""
+    paths: list[str] | None = None
+    """Several of one tokenizer instead, trained on in fixed shares."""
+    weights: list[Positive] | None = None
+    """Shares of the sequences from each of paths; default: by training tokens."""
+    tokenizer: str | None = None
+    """What the token files of llm.c or nanoGPT at path were encoded with."""
+    rows: Literal["windows", "packed", "padded"] = "windows"
+    """What a sequence is."""
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,7 +194,7 @@ def parse_setting(group: str, name: str, text: str, what: str) -> Any:
     """Read the text of a setting; one that takes text takes it as it stands."""
     if group in _GROUPS:
         for field in msgspec.structs.fields(_GROUPS[group]):
-            if field.name == name and field.type is str:
+            if field.name == name and field.type in (str, str | None):
                 return text
     return parse_yaml(text, what)
 
@@ -221,6 +229,8 @@ def _takes(kind: Any, value: Any) -> str:
             return f"a number above {above}"
         case inspect.TupleType(item_types=items):
             return f"{len(items)} numbers" + _takes(items[0], value).removeprefix("a number")
+        case inspect.ListType(item_type=item):
+            return "a list of " + ("text" if isinstance(item, inspect.StrType) else "numbers")
         case inspect.LiteralType(values=choices):
             return " or ".join(", ".join(map(str, choices)).rsplit(", ", 1))
     return "text"
@@ -242,6 +252,19 @@ def _check_together(s: TrainingSettings) -> None:
         wrong, limit = "min_learning_rate", f"learning_rate, {s.learning_rate:g}"
     if wrong:
         raise InvalidValueError(f"training.{wrong} is {getattr(s, wrong)}; it takes 0 to {limit}")
+
+
+def _check_paths(s: DataSettings) -> None:
+    """Refuse settings of data that name none, or too much."""
+    if s.path is None and not s.paths:
+        raise InvalidValueError("data.path is missing")
+    if s.path is not None and s.paths:
+        raise InvalidValueError("data.path and data.paths are both given; a run takes one of them")
+    if s.weights is not None and len(s.weights) != len(s.paths or []):
+        raise InvalidValueError(
+            f"data.weights has {len(s.weights)} numbers; it takes one for each of data.paths, "
+            f"{len(s.paths or [])}"
+        )
 
 
 def convert(
@@ -285,6 +308,8 @@ def convert(
         raise InvalidValueError(f"{group}: {message}") from None
     if isinstance(made, TrainingSettings):
         _check_together(made)
+    if isinstance(made, DataSettings):
+        _check_paths(made)
     return made
 
 

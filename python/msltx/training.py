@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from msltx import _core
 from msltx._arguments import MOST_COUNT, whole_number
 from msltx._core import Error, FileError, InvalidValueError
+from msltx.data import Batches, Mixture
 from msltx.generation import generate
 from msltx.model import GPT
 from msltx.settings import (
@@ -51,6 +52,7 @@ _LOG_COLUMNS = [
 ]
 _SAMPLE_TOKENS = 100
 _MOST_PEAK_PROBES = 3
+_MOST_SEQUENCES = 2**31  # of a batch
 # A resumed run has the bits of an uninterrupted one where these stay; max_steps may well grow.
 _SAME_IN_A_RUN = [
     "batch_size",
@@ -198,7 +200,7 @@ class _Trainer:
     def __init__(
         self,
         model: GPT,
-        data: Dataset,
+        data: Dataset | Mixture,
         settings: Settings,
         out: Path | None,
         tokenizer: Tokenizer | None,
@@ -216,9 +218,13 @@ class _Trainer:
         s = self.settings
         sequences = s.batch_size * s.gradient_accumulation_steps
 
-        def batch(step: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-            return data.batch(step, sequences, self.length, seed=s.seed)
-
+        source: Any
+        if sequences <= _MOST_SEQUENCES:
+            source = Batches(
+                data, sequences, self.length, seed=s.seed, rows=settings.data.rows
+            )._engine
+        else:  # TrainStep says best what is too large about it
+            source = data.batch
         least = s.learning_rate / 10 if s.min_learning_rate is None else s.min_learning_rate
         warmup = min(200, s.max_steps // 50) if s.warmup_steps is None else s.warmup_steps
         self.step = _core.TrainStep(
@@ -235,7 +241,7 @@ class _Trainer:
             warmup_steps=warmup,
             max_steps=s.max_steps,
             schedule=s.schedule,
-            source=batch,
+            source=source,
         )
         self.clock = _Clock(sequences * self.length)
 
@@ -246,6 +252,14 @@ class _Trainer:
         self.best = state.get("best_val_loss") or math.inf
         before = state.get("settings")
         changes = self._changes(before if isinstance(before, dict) else {})
+        of_data = state.get("data")
+        if isinstance(of_data, dict):  # a folder's name alone before there were mixtures
+            now = msgspec.to_builtins(self.whole_settings.data)
+            changes += [
+                f"data.{name} {json.dumps(of_data[name])} -> {json.dumps(now[name])}"
+                for name in ("rows", "weights")
+                if name in of_data and of_data[name] != now[name]
+            ]
         if changes:
             warnings.warn(f"not the same run any more: {', '.join(changes)}", stacklevel=3)
 
@@ -275,7 +289,7 @@ class _Trainer:
         state = {
             "best_val_loss": None if math.isinf(self.best) else self.best,
             "settings": {f: getattr(self.settings, f) for f in self.settings.__struct_fields__},
-            "data": os.fspath(self.data.path.resolve()),
+            "data": msgspec.to_builtins(self.whole_settings.data),
         }
         _core.save_checkpoint(
             self.step,
@@ -404,7 +418,7 @@ class Evaluation:
         return None if self.loss is None else math.exp(min(self.loss, 700.0))
 
 
-def check_tokenizer(data: Dataset, tokenizer: Tokenizer | None, whose: str) -> None:
+def check_tokenizer(data: Dataset | Mixture, tokenizer: Tokenizer | None, whose: str) -> None:
     """Refuse a dataset whose ids are not a tokenizer's, where the tokenizer is known.
 
     Raises
@@ -418,7 +432,7 @@ def check_tokenizer(data: Dataset, tokenizer: Tokenizer | None, whose: str) -> N
 
 def evaluate(
     model: GPT,
-    data: Dataset,
+    data: Dataset | Mixture,
     *,
     split: str = "val",
     batch_size: int = 16,
@@ -464,13 +478,23 @@ def evaluate(
     return Evaluation(loss, counted, bits)
 
 
+def _place_of(data: Dataset | Mixture, given: DataSettings) -> DataSettings:
+    """Give settings of the data by which a run resumes from anywhere."""
+    if isinstance(data, Mixture):
+        paths = [os.fspath(path.resolve()) for path in data.paths]
+        return DataSettings(paths=paths, weights=data.weights, rows=given.rows)
+    tokenizer = given.tokenizer and os.fspath(Path(given.tokenizer).resolve())
+    return DataSettings(path=os.fspath(data.path.resolve()), tokenizer=tokenizer, rows=given.rows)
+
+
 def train(
     model: GPT,
-    data: Dataset,
+    data: Dataset | Mixture,
     *,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     tokenizer: Tokenizer | None = None,
+    rows: Literal["windows", "packed", "padded"] = "windows",
     settings: TrainingSettings | Settings | None = None,
     progress: bool = True,
     on_step: Callable[[Progress], object] | None = None,
@@ -482,8 +506,8 @@ def train(
     ----------
     model : GPT
         Trained in place, on sequences of its context_length.
-    data : Dataset
-        From msltx.data.prepare or msltx.data.open.
+    data : Dataset or Mixture
+        From msltx.data.prepare or msltx.data.open; or several, as msltx.data.Mixture.
     out : path-like, optional
         Folder of the run: config.yaml, log.csv, samples.txt, checkpoints/. Without it nothing is
         written.
@@ -491,9 +515,11 @@ def train(
         Go on from the run's last checkpoint: the same bits as without the interruption.
     tokenizer : Tokenizer, optional
         Saved with the model; it must be the dataset's, which is the default.
+    rows : {"windows", "packed", "padded"}
+        What a sequence is: see msltx.data.Batches. A whole file's Settings say it themselves.
     settings : TrainingSettings or Settings, optional
-        How to train. Of a whole file's Settings, only `training` counts here; all are kept in
-        the run's config.yaml.
+        How to train. Of a whole file's Settings, only `training` and `data.rows` count here; all
+        are kept in the run's config.yaml.
     progress : bool, default True
         Show a progress bar on stderr where it is a terminal, lines of text elsewhere.
     on_step : callable, optional
@@ -546,11 +572,10 @@ def train(
     if whole is None:
         whole = Settings(
             model=model.config.to_dict(),
-            data=DataSettings(path=""),
+            data=DataSettings(path="", rows=rows),
             run=RunSettings(out=os.fspath(path or "")),
         )
-    place = DataSettings(path=os.fspath(data.path.resolve()))  # so that a run resumes anywhere
-    kept = msgspec.structs.replace(whole, training=merged, data=place)
+    kept = msgspec.structs.replace(whole, training=merged, data=_place_of(data, whole.data))
     trainer = _Trainer(model, data, kept, path, tokenizer, peak)
     if resume and path is not None:
         trainer.resume(path)

@@ -74,7 +74,7 @@ TEST(Permutation, IsUniform) {
 TEST_F(BatchesTest, TargetsAreTheNextTokens) {
   const TokenSplit split = counting(1000);
   const Batches batches(split, {.batch_size = 4, .length = 16}, 1);
-  EXPECT_EQ(batches.windows(), 999 / 16 - 1);
+  EXPECT_EQ(batches.per_epoch(), 999 / 16 - 1);
   for (const int64_t step : {0, 1, 7, 1000, 123456789}) {
     Rows rows(4, 16);
     batches.fill(step, rows.tokens.data(), rows.targets.data());
@@ -91,14 +91,14 @@ TEST_F(BatchesTest, AnEpochHasEachWindowOnceAndEpochsDiffer) {
   const TokenSplit split = counting(1000);
   const Batches batches(split, {.batch_size = 1, .length = 16}, 9);
   std::vector<std::vector<int32_t>> order(2);
-  for (int64_t s = 0; s < 2 * batches.windows(); ++s) {
+  for (int64_t s = 0; s < 2 * batches.per_epoch(); ++s) {
     Rows rows(1, 16);
     batches.fill(s, rows.tokens.data(), rows.targets.data());
-    order[static_cast<size_t>(s / batches.windows())].push_back(rows.tokens[0]);
+    order[static_cast<size_t>(s / batches.per_epoch())].push_back(rows.tokens[0]);
   }
   for (const auto& epoch : order) {
     std::set<int32_t> starts(epoch.begin(), epoch.end());
-    EXPECT_EQ(starts.size(), static_cast<size_t>(batches.windows()));
+    EXPECT_EQ(starts.size(), static_cast<size_t>(batches.per_epoch()));
     for (const int32_t start : starts) EXPECT_EQ((start - *starts.begin()) % 16, 0);
     EXPECT_FALSE(std::is_sorted(epoch.begin(), epoch.end()));
   }

@@ -6,12 +6,15 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from msltx import FileError, InvalidValueError, set_num_threads
-from msltx.settings import CONFIG_FILE, Settings, load_settings, parse_setting
+from msltx.settings import CONFIG_FILE, DataSettings, Settings, load_settings, parse_setting
+
+if TYPE_CHECKING:
+    from msltx.data import Dataset, Mixture
 
 _LEAST_STEPS_OF_A_CURVE = 20
 
@@ -107,9 +110,19 @@ def _warn(
     click.echo(f"msltx: {message}", err=True)
 
 
+def _open_data(data: DataSettings) -> Dataset | Mixture:
+    """Open the dataset, or the mixture, that a run is to be trained on."""
+    from msltx import data as msltx_data
+    from msltx.cli._text import load_tokenizer
+
+    if data.path is None:
+        return msltx_data.Mixture(data.paths or [], data.weights)
+    tokenizer = None if data.tokenizer is None else load_tokenizer(data.tokenizer)
+    return msltx_data.open(data.path, tokenizer)
+
+
 def _train(settings: Settings, resume: bool) -> None:
     import msltx
-    from msltx import data as msltx_data
     from msltx.progress import loss_curve
     from msltx.training import TrainingStopped
     from msltx.training import train as run_training
@@ -117,7 +130,7 @@ def _train(settings: Settings, resume: bool) -> None:
     if settings.run.threads:
         set_num_threads(settings.run.threads)
     out = Path(settings.run.out)
-    dataset = msltx_data.open(settings.data.path)
+    dataset = _open_data(settings.data)
     model_config = _model_config(settings.model, dataset.vocab_size)
     last = out / "checkpoints" / "last"
     if last.exists() and not resume:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from msltx.data._batches import Batches, BucketedBatches, Mixture, PaddingReport
 from msltx.data._dataset import Dataset
 from msltx.data._download import DATASETS, download
 from msltx.data._inspect import TextReport, inspect
@@ -17,7 +18,11 @@ from msltx.tokenizer import Tokenizer
 
 __all__ = [
     "DATASETS",
+    "Batches",
+    "BucketedBatches",
     "Dataset",
+    "Mixture",
+    "PaddingReport",
     "TextReport",
     "documents",
     "download",
