@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import msltx
 from msltx import Tokenizer, data
+from msltx.cli import _msltx
 
 
 def corpus(word: str, documents: int) -> str:
@@ -135,6 +138,7 @@ def test_mixtures_refuse(stories: data.Dataset, tmp_path: Path) -> None:
         data.Batches(stories, 2, 8, seed=-1)
 
 
+@pytest.mark.slow
 def test_training_on_a_mixture_resumes_bit_for_bit(
     stories: data.Dataset, poems: data.Dataset, tok: Tokenizer, tmp_path: Path
 ) -> None:
@@ -162,6 +166,9 @@ def test_training_on_a_mixture_resumes_bit_for_bit(
     kept = json.dumps(state)
     assert str(poems.path.resolve()) in kept
     assert '"packed"' in kept
+    said = CliRunner().invoke(_msltx, ["info", str(tmp_path / "whole")]).output
+    first, second = (os.fspath(d.path.resolve()) for d in (stories, poems))
+    assert f"\ndata: {first} (weight 1), {second} (weight 2); packed\n" in said
 
 
 def test_settings_name_one_dataset_or_several(

@@ -163,6 +163,7 @@ def test_cleaning_does_what_its_name_says(name: str) -> None:
         assert cleaning.clean(text) == CLEANINGS[name](text)
 
 
+@pytest.mark.slow
 def test_the_unicode_consortiums_normalization_test() -> None:
     packed = Path("/usr/share/unicode/NormalizationTest.txt.bz2")
     if not packed.exists():

@@ -105,6 +105,7 @@ def test_it_goes_on_where_the_connection_broke(server: str, tmp_path: Path) -> N
     assert Handler.requests == [None, "bytes=50000-", "bytes=80000-"]
 
 
+@pytest.mark.slow
 def test_a_file_that_has_changed_is_fetched_anew(server: str, tmp_path: Path) -> None:
     Handler.break_after = [50_000] + [0] * 20
     with pytest.raises(msltx.FileError, match=r"what has come is kept, and the same command goes"):

@@ -96,7 +96,10 @@ def assert_rows_agree(out: Any, reference: Array, tolerance: float) -> None:
     assert error.max() <= tolerance, f"error {error.max():.3g} of a row's norm"
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param(b, marks=pytest.mark.slow if b == "reference" else ()) for b in BACKENDS],
+)
 @pytest.mark.parametrize("config", SETTINGS.values(), ids=SETTINGS)
 def test_ten_adamw_steps(config: Config, backend: str) -> None:
     """Losses of every step, gradients of the first, and the final parameters and logits."""

@@ -44,6 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_tokenizer_train_encode_decode(folder: Path) -> None:
     out = folder / "made.json"
     run = msltx("tokenizer", "train", folder / "a.txt", "--vocab-size", 300, "--out", out)
@@ -97,6 +98,7 @@ def test_data_prepare(folder: Path) -> None:
     assert data.open(out).documents("train") == 400
 
 
+@pytest.mark.slow
 def test_data_inspect_and_split(folder: Path) -> None:
     text = folder / "b.jsonl"
     text.write_text('{"body": "Caf\\u00e9"}\n{"body": "Two"}\n', encoding="utf-8")

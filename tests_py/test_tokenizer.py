@@ -182,8 +182,8 @@ def test_wrong_arguments(tok: Tokenizer, tmp_path: Path) -> None:
         Tokenizer.train(ROOT / "LICENSE", model="wordpiece")
     with pytest.raises(ValueError, match=r"vocab_size is 10; it takes 260 .* to 1073741824"):
         Tokenizer.train(ROOT / "LICENSE", vocab_size=10)
-    with pytest.raises(ValueError, match="invalid_utf8 is skip; it takes refuse or replace"):
-        Tokenizer.train(ROOT / "LICENSE", invalid_utf8="skip")
+    with pytest.raises(ValueError, match="invalid_utf8 is drop; it takes refuse, replace or skip"):
+        Tokenizer.train(ROOT / "LICENSE", invalid_utf8="drop")
     with pytest.raises(ValueError, match="no text to train"):
         Tokenizer.train(texts=[])
     with pytest.raises(msltx.FileError, match="No such file"):

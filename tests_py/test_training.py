@@ -88,6 +88,7 @@ def test_it_learns_and_says_so(data: Dataset, tmp_path: Path) -> None:
     assert 0 < result.bits_per_byte < 8
 
 
+@pytest.mark.slow
 def test_resuming_gives_the_bits_of_an_uninterrupted_run(data: Dataset, tmp_path: Path) -> None:
     options = {**FAST, "max_steps": 14, "gradient_accumulation_steps": 2, "batch_size": 4}
     whole = new_model(data)
@@ -143,6 +144,7 @@ def test_a_tiny_model_memorizes_a_sentence(tmp_path: Path) -> None:
     assert stopped.finish_reason == "stop"
 
 
+@pytest.mark.slow
 def test_non_finite_steps_are_skipped_and_end_the_run(data: Dataset, tmp_path: Path) -> None:
     model = new_model(data)
     values = np.array(model.params["norm.weight"])

@@ -144,11 +144,10 @@ def dropout_factors(
             [query, *(np.full_like(query, n) for n in (stream, step, RandomStream.DROPOUT))], -1
         )
         seeds = philox4x32(draw, (seed % 2**32, seed // 2**32 % 2**32))
-        for q, words in enumerate(seeds):
-            drawn = philox4x32(counters, (int(words[0]), int(words[1])))
-            word = drawn[key, key // 16 % 4] >> np.uint64(8)
-            kept = word.astype(np.float64) * 2.0**-24 >= np.float32(dropout)
-            factors[b, q // length, q % length] = kept / (1 - float(np.float32(dropout)))
+        drawn = philox4x32(counters[None], (seeds[:, :1], seeds[:, 1:2]))
+        words = drawn[:, key, key // 16 % 4] >> np.uint64(8)
+        kept = words.astype(np.float64) * 2.0**-24 >= np.float32(dropout)
+        factors[b] = kept.reshape(factors[b].shape) / (1 - float(np.float32(dropout)))
     return factors
 
 

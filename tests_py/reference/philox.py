@@ -30,11 +30,15 @@ class RandomStream(IntEnum):
     DROPOUT = 4
 
 
-def philox4x32(counter: npt.ArrayLike, key: tuple[int, int]) -> Words:
-    """Encrypt counters [..., 4] of 32-bit words into as many random words."""
+def philox4x32(counter: npt.ArrayLike, key: tuple[npt.ArrayLike, npt.ArrayLike]) -> Words:
+    """Encrypt counters [..., 4] of 32-bit words into as many random words.
+
+    The two words of the key are numbers, or arrays that broadcast against the counters' [...].
+    """
+    keys = [np.asarray(word, dtype=np.uint64) for word in key]
     c0, c1, c2, c3 = np.moveaxis(np.asarray(counter, dtype=np.uint64), -1, 0)
     for turn in range(_ROUNDS):
-        k0, k1 = (np.uint64((k + turn * w) % 2**32) for k, w in zip(key, _WEYL, strict=True))
+        k0, k1 = ((k + np.uint64(turn * w)) & _LOW for k, w in zip(keys, _WEYL, strict=True))
         a, b = _MULTIPLIERS[0] * c0, _MULTIPLIERS[1] * c2
         c0, c1, c2, c3 = (b >> _SHIFT) ^ c1 ^ k0, b & _LOW, (a >> _SHIFT) ^ c3 ^ k1, a & _LOW
     return np.stack([c0, c1, c2, c3], axis=-1)

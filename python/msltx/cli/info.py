@@ -127,8 +127,20 @@ def _run_state(run: Path, file: Path) -> None:
         click.echo(f"last validation loss: {last}")
     if isinstance(best, float):
         click.echo(f"best validation loss: {best:.4f}")
-    if "data" in state:
-        click.echo(f"data: {state['data']}")
+    if isinstance(data := state.get("data"), dict):
+        click.echo(f"data: {_data_of_run(data)}")
+
+
+def _data_of_run(data: dict[str, Any]) -> str:
+    """Name the datasets of a run, with their shares where given, and its rows if not windows."""
+    paths = data.get("paths") or [data.get("path")]
+    weights = data.get("weights") or [None] * len(paths)
+    named = ", ".join(
+        f"{path}" if weight is None else f"{path} (weight {weight:g})"
+        for path, weight in zip(paths, weights, strict=False)
+    )
+    rows = data.get("rows", "windows")
+    return named if rows == "windows" else f"{named}; {rows}"
 
 
 def _last_val_loss(log: Path, step: Any) -> str:

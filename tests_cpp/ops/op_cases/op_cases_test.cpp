@@ -59,7 +59,7 @@ TEST_P(OpCases, SlowButGiveTheSameBitsInEveryWay) {
   for_each_case([&](const Problem& problem) { return difference_between_ways(problem, backend_); });
 }
 
-TEST_P(OpCases, AllocateNoTensors) {
+TEST_P(OpCases, SlowSizesAllocateNoTensors) {
   Executor executor(2);
   for (const Case& c : cases_of(info_)) {
     if (c.largest_size() > kLargestForReference || c.largest_size() < 512) continue;
@@ -69,10 +69,10 @@ TEST_P(OpCases, AllocateNoTensors) {
   }
 }
 
-class OpTolerance : public testing::TestWithParam<const OpInfo*> {};
+class OpToleranceSlow : public testing::TestWithParam<const OpInfo*> {};
 
 // A magnitude that is too large would let everything through.
-TEST_P(OpTolerance, AnErrorOfOneInAThousandIsSeen) {
+TEST_P(OpToleranceSlow, AnErrorOfOneInAThousandIsSeen) {
   const OpInfo& info = *GetParam();
   for (const Case& c : cases_of(info)) {
     if (c.largest_size() > kLargestForReference || c.largest_size() < 13) continue;
@@ -99,7 +99,7 @@ std::vector<const OpInfo*> ops() {
   return list;
 }
 
-INSTANTIATE_TEST_SUITE_P(Ops, OpTolerance, testing::ValuesIn(ops()),
+INSTANTIATE_TEST_SUITE_P(Ops, OpToleranceSlow, testing::ValuesIn(ops()),
                          [](const auto& param) { return std::string(param.param->name); });
 
 std::vector<Param> params(bool with_reference) {
