@@ -126,6 +126,7 @@ def test_environment_stands_between_flag_and_file(folder: Path) -> None:
     assert "step 2/2" in errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
