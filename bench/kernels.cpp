@@ -305,6 +305,54 @@ void add_row_ops(const Model& model) {
   });
 }
 
+// What the Llama settings have in the place of some of these.
+void add_family_ops(const Model& model) {
+  const int64_t N = model.rows(), C = model.C, B = model.B, T = model.T,
+                F = (8 * C + 191) / 192 * 64;
+  const int64_t chunk = 256, P = (N + chunk - 1) / chunk;
+  add(model.name, [=](Memory& m) {
+    return RmsnormForward{.out = m.tensor({N, C}),
+                          .rstd = m.tensor({N}),
+                          .x = m.tensor({N, C}),
+                          .gamma = m.tensor({C})};
+  });
+  add(model.name, [=](Memory& m) {
+    return RmsnormBackwardData{.d_x = m.tensor({N, C}),
+                               .d_gamma_partials = m.tensor({P, C}),
+                               .d_out = m.tensor({N, C}),
+                               .x = m.tensor({N, C}),
+                               .gamma = m.tensor({C}),
+                               .rstd = m.tensor({N}),
+                               .partial_rows = chunk};
+  });
+  add(model.name, [=](Memory& m) {
+    const Tensor both = m.tensor({N, 2 * F});
+    return SwigluForward{
+        .out = m.tensor({N, F}), .gate = both.slice(1, 0, F), .up = both.slice(1, F, F)};
+  });
+  add(model.name, [=](Memory& m) {
+    const Tensor both = m.tensor({N, 2 * F}), d_both = m.tensor({N, 2 * F});
+    return SwigluBackward{.d_gate = d_both.slice(1, 0, F),
+                          .d_up = d_both.slice(1, F, F),
+                          .d_out = m.tensor({N, F}),
+                          .gate = both.slice(1, 0, F),
+                          .up = both.slice(1, F, F)};
+  });
+  for (const RopeLayout layout : {RopeLayout::interleaved, RopeLayout::half_split}) {
+    add(std::string(model.name) + (layout == RopeLayout::half_split ? "/half_split" : ""),
+        [=](Memory& m) {
+          const int64_t nh = model.heads, hs = model.head_size();
+          const Tensor x = m.tensor({B, T, nh, hs}).swap_axes(1, 2);
+          return RopeForward{.out = x, .x = x, .table = m.tensor({T, hs}), .layout = layout};
+        });
+  }
+  add(model.name, [=](Memory& m) {
+    return DropoutForward{.out = m.tensor({B, T, C}), .x = m.tensor({B, T, C}), .p = 0.1f};
+  });
+  add(model.name,
+      [=](Memory& m) { return Transpose{.out = m.tensor({C, N}), .x = m.tensor({N, C})}; });
+}
+
 void add_sampling(const Model& model) {
   const int64_t V = model.V;
   add(model.name, [=](Memory& m) {
@@ -320,6 +368,9 @@ void add_sampling(const Model& model) {
   add(model.name,
       [=](Memory& m) { return ArgmaxSample{.tokens = m.ids(1, 1), .logits = m.tensor({1, V})}; });
   add(model.name, [=](Memory& m) {
+    return SoftcapLogits{.out = m.tensor({1, V}), .logits = m.tensor({1, V}), .cap = 30};
+  });
+  add(model.name, [=](Memory& m) {
     return CategoricalSample{.tokens = m.ids(1, 1), .logits = m.tensor({1, V})};
   });
 }
@@ -334,6 +385,9 @@ void add_optimizer(const Model& model) {
                  .grad_scale = m.scalar(1),
                  .skip = m.scalar(0)};
   });
+  add(model.name, [=](Memory& m) {
+    return Sgd{.param = m.tensor({n}), .grad = m.tensor({n}), .m = m.tensor({n}), .momentum = 0.9f};
+  });
   add(model.name, [=](Memory& m) { return GlobalNorm{.norm = m.scalar(0), .x = m.tensor({n})}; });
   add(model.name, [=](Memory& m) { return Zero{.x = m.tensor({n})}; });
 }
@@ -344,6 +398,7 @@ int main(int argc, char** argv) {
   for (const Model& model : kModels) add_products(model);
   for (const Model& model : kModels) add_attention(model);
   for (const Model& model : kModels) add_row_ops(model);
+  for (const Model& model : kModels) add_family_ops(model);
   for (const Model& model : kModels) add_sampling(model);
   for (const Model& model : kModels) add_optimizer(model);
 

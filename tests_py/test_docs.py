@@ -93,8 +93,7 @@ def test_what_runs_today_is_what_models_are_refused_for() -> None:
 
 def test_the_kernels_that_are_missing_are_missing() -> None:
     (row,) = (line for line in README.splitlines() if line.startswith("| kernels |"))
-    names = row.strip("| ").split("|")[-1].strip().split(", ")
-    assert len(names) > 5
+    names = re.findall(r"\w+", row.strip("| ").split("|")[-1])
     assert [n for n in names if {n, f"{n}_forward"} & set(kernels.__all__)] == []
 
 

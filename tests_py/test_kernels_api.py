@@ -319,6 +319,28 @@ def test_accumulate_of_rmsnorm(backend: str) -> None:
         kernels.rmsnorm_backward(d_out, x, GAMMA, out=(None,))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_sgd_keeps_a_velocity_where_given_one(backend: str) -> None:
+    param, grad, m = f32(7), f32(8)[:7].copy(), np.zeros(7, F32)
+    for _ in range(2):
+        kernels.sgd(param, grad, m, lr=0.5, momentum=0.5, out=(param, m), backend=backend)
+    np.testing.assert_allclose(m, 1.5 * grad, rtol=1e-6)
+    np.testing.assert_allclose(param, f32(7) - 1.25 * grad, rtol=1e-5, atol=1e-6)
+    alone = kernels.sgd(param, grad, lr=0.5, momentum=0.5, nesterov=True, backend=backend)
+    np.testing.assert_allclose(alone, param - 0.75 * grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_repetition_penalty_in_place_counts_a_token_once(backend: str) -> None:
+    logits = np.array([[2, -2, 3, 4], [1, 1, 1, 1]], F32)
+    tokens = [[0, 1, 1, 0, -1], [3, 3, 3, -1, -1]]
+    out = kernels.repetition_penalty(logits, tokens, penalty=2, out=logits, backend=backend)
+    assert out is logits
+    assert logits.tolist() == [[1, -4, 3, 4], [1, 1, 1, 0.5]]
+    with pytest.raises(msltx.InvalidValueError, match="tokens has 4 at 0"):
+        kernels.repetition_penalty(logits[:1], [[4]], penalty=2, backend=backend)
+
+
 def test_outputs_that_belong_to_an_attribute_or_input() -> None:
     assert isinstance(kernels.linear_forward(X, WEIGHT), np.ndarray)
     assert len(kernels.linear_forward(X, WEIGHT, activation="gelu")) == 2

@@ -104,6 +104,9 @@ def test_backward_is_the_derivative_of_forward(name: str) -> None:
         ("softmax_cross_entropy_forward", {"normalizer": 40.0}),
         ("softmax_cross_entropy_forward", {"all_ignored": True}),
         ("linear_cross_entropy_forward", {"bias": True, "scale": 0.25}),
+        ("linear_cross_entropy_forward", {"bias": True, "logit_softcap": 1.5}),
+        ("dropout_forward", {"sequences": True}),
+        ("softcap_logits", {"cap": 1.0}),
         ("positional_embedding_add_forward", {"offset": 2}),
     ],
 )

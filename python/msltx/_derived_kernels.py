@@ -66,7 +66,7 @@ def input_text(op: Op, field: Field) -> tuple[str, str]:
     """Give an input's type, and what is to be said of it."""
     kind = _type_text(field) + (", optional" if field["optional"] else "")
     notes = [field["doc"], field["range"]]
-    if field["condition"]:
+    if field["condition"] and field["condition"] != field["name"]:
         notes.append(f"needed {condition_of(op, field)}")
     if field["role"] == "updates":
         notes.append("copied, unless out= is this same array")

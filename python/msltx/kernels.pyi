@@ -295,6 +295,28 @@ def geglu_backward(
     out: tuple[Float32 | None, Float32 | None] | None = None,
     backend: str | None = None,
 ) -> tuple[Float32, Float32]: ...
+def dropout_forward(
+    x: Float32,
+    sequences: Integers | None = None,
+    *,
+    p: float,
+    seed: int = 0,
+    step: int = 0,
+    first_sequence: int = 0,
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
+def dropout_backward(
+    d_out: Float32,
+    sequences: Integers | None = None,
+    *,
+    p: float,
+    seed: int = 0,
+    step: int = 0,
+    first_sequence: int = 0,
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
 def residual_add_forward(
     x: Float32, residual: Float32, *, out: Float32 | None = None, backend: str | None = None
 ) -> Float32: ...
@@ -560,6 +582,7 @@ def linear_cross_entropy_forward(
     *,
     ignore_index: int = -1,
     scale: float = 1.0,
+    logit_softcap: float = 0.0,
     out: Float32 | None = None,
     backend: str | None = None,
 ) -> Float32: ...
@@ -573,6 +596,7 @@ def linear_cross_entropy_forward_backward(
     ignore_index: int = -1,
     scale: float = 1.0,
     accumulate: bool = False,
+    logit_softcap: float = 0.0,
     out: tuple[Float32 | None, Float32 | None, Float32 | None] | None = None,
     backend: str | None = None,
 ) -> tuple[Float32, Float32, Float32]: ...
@@ -586,9 +610,11 @@ def linear_cross_entropy_forward_backward(
     ignore_index: int = -1,
     scale: float = 1.0,
     accumulate: bool = False,
+    logit_softcap: float = 0.0,
     out: tuple[Float32 | None, Float32 | None, Float32 | None, Float32 | None] | None = None,
     backend: str | None = None,
 ) -> tuple[Float32, Float32, Float32, Float32]: ...
+def transpose(x: Float32, *, out: Float32 | None = None, backend: str | None = None) -> Float32: ...
 def zero(x: Float32, *, out: Float32 | None = None, backend: str | None = None) -> Float32: ...
 def global_norm(
     x: Float32, *, out: Float32 | None = None, backend: str | None = None
@@ -632,6 +658,73 @@ def adamw(
     out: tuple[Float32 | None, Float32 | None, Float32 | None] | None = None,
     backend: str | None = None,
 ) -> tuple[Float32, Float32, Float32]: ...
+def adam(
+    param: Float32,
+    m: Float32,
+    v: Float32,
+    grad: Float32,
+    grad_scale: Float32 | None = None,
+    skip: Float32 | None = None,
+    *,
+    lr: float = 0.001,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-08,
+    weight_decay: float = 0.0,
+    step: int = 1,
+    out: tuple[Float32 | None, Float32 | None, Float32 | None] | None = None,
+    backend: str | None = None,
+) -> tuple[Float32, Float32, Float32]: ...
+@overload
+def sgd(
+    param: Float32,
+    grad: Float32,
+    m: None = None,
+    grad_scale: Float32 | None = None,
+    skip: Float32 | None = None,
+    *,
+    lr: float = 0.001,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
+@overload
+def sgd(
+    param: Float32,
+    grad: Float32,
+    m: Float32,
+    grad_scale: Float32 | None = None,
+    skip: Float32 | None = None,
+    *,
+    lr: float = 0.001,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    out: tuple[Float32 | None, Float32 | None] | None = None,
+    backend: str | None = None,
+) -> tuple[Float32, Float32]: ...
+def softcap_logits(
+    logits: Float32, *, cap: float, out: Float32 | None = None, backend: str | None = None
+) -> Float32: ...
+def softcap_logits_backward(
+    d_out: Float32,
+    forward_out: Float32,
+    *,
+    cap: float,
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
+def repetition_penalty(
+    logits: Float32,
+    tokens: Integers,
+    *,
+    penalty: float,
+    ignore_index: int = -1,
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
 def temperature_scale(
     logits: Float32,
     *,
@@ -704,10 +797,15 @@ adamw_optimizer = adamw
 gradient_clipping = clip
 qkv_projection_inference = linear_forward
 scaled_dot_product_attention_inference = attention_inference
+transpose_forward = transpose
 zero_forward = zero
 global_norm_forward = global_norm
 clip_forward = clip
 adamw_forward = adamw
+adam_forward = adam
+sgd_forward = sgd
+softcap_logits_forward = softcap_logits
+repetition_penalty_forward = repetition_penalty
 temperature_scale_forward = temperature_scale
 topk_mask_forward = topk_mask
 topp_mask_forward = topp_mask

@@ -300,6 +300,7 @@ def linear_cross_entropy(
     ignore_index: int = -1,
     scale: float = 1.0,
     all_ignored: bool = False,
+    logit_softcap: float = 0.0,
 ) -> Arguments:
     return {
         "hidden": normal(rng, N, C),
@@ -308,6 +309,7 @@ def linear_cross_entropy(
         "bias": _optional(normal(rng, V), bias),
         "ignore_index": ignore_index,
         "scale": attribute(scale),
+        "logit_softcap": attribute(logit_softcap),
     }
 
 
@@ -461,7 +463,7 @@ def softcap_backward(rng: Rng, N: int, V: int, cap: float, scale: float = 1.0) -
     capped = cap * np.tanh(normal(rng, N, V, scale=scale) / cap)
     return {
         "d_out": normal(rng, N, V),
-        "forward_out": capped.astype(np.float32),
+        "out": capped.astype(np.float32),
         "cap": attribute(cap),
     }
 

@@ -60,13 +60,22 @@ def linear_cross_entropy_forward(
     *,
     ignore_index: int = -1,
     scale: float = 1.0,
+    logit_softcap: float = 0.0,
 ) -> Result:
     """loss = scale x sum of the counted rows' cross entropies of logits = hidden weight^T + bias.
+
+    With logit_softcap c, c tanh(logits / c) take their place.
 
     hidden [N, C], weight [V, C], targets [N], bias [V] -> loss [].
     """
     return linear_cross_entropy_forward_backward(
-        hidden, weight, targets, bias, ignore_index=ignore_index, scale=scale
+        hidden,
+        weight,
+        targets,
+        bias,
+        ignore_index=ignore_index,
+        scale=scale,
+        logit_softcap=logit_softcap,
     )[0]
 
 
@@ -78,6 +87,7 @@ def linear_cross_entropy_forward_backward(
     *,
     ignore_index: int = -1,
     scale: float = 1.0,
+    logit_softcap: float = 0.0,
 ) -> tuple[Result, ...]:
     """Give the loss, d_hidden [N, C], d_weight [V, C] and, where there is a bias, d_bias [V]."""
     shape, hidden, weight = hidden.shape, rows(float64(hidden)), float64(weight)
@@ -85,19 +95,26 @@ def linear_cross_entropy_forward_backward(
     offset = np.zeros(len(weight)) if bias is None else float64(bias)
     logits = hidden @ weight.T + offset
     logits_size = np.abs(hidden) @ np.abs(weight.T) + np.abs(offset)
+    slope, slope_size = np.asarray(1.0), np.asarray(1.0)
+    if logit_softcap:
+        tanh = np.tanh(logits / logit_softcap)
+        logits = logit_softcap * tanh
+        slope = 1 - tanh**2
+        # A rounded logit moves the slope by at most that share of the cap.
+        slope_size = (1 + tanh**2) * (1 + logits_size / logit_softcap)
 
     counted = targets != ignore_index
     lse = logsumexp(logits)[:, None]
     one_hot = _one_hot(targets, len(weight), counted)
     probs = np.exp(logits - lse) * counted[:, None]
     loss = scale * (counted[:, None] * lse - (one_hot * logits).sum(-1, keepdims=True)).sum()
-    d_logits = scale * (probs - one_hot)
+    d_logits = scale * slope * (probs - one_hot)
 
     lse_size = np.abs(lse) + (probs * logits_size).sum(-1, keepdims=True)
     loss_size = counted[:, None] * lse_size + (one_hot * logits_size).sum(-1, keepdims=True)
     # A rounded logit moves its probability by that much of it: in a row of d_weight whose token is
     # improbable there is nothing else.
-    size = abs(scale) * (probs * (1 + logits_size) + one_hot)
+    size = abs(scale) * slope_size * (probs * (1 + logits_size) + one_hot)
     results = (
         Result(np.asarray(loss), np.asarray(abs(scale) * loss_size.sum())),
         Result((d_logits @ weight).reshape(shape), (size @ np.abs(weight)).reshape(shape)),

@@ -43,6 +43,7 @@ from .attention import (
     split_heads_backward,
     split_heads_forward,
 )
+from .dropout import dropout_backward, dropout_forward
 from .embedding import (
     embedding_backward,
     embedding_forward,
@@ -51,12 +52,14 @@ from .embedding import (
 )
 from .inputs import Arguments
 from .kv_cache import kv_cache_append, kv_cache_gather
+from .layout import transpose
 from .linear import (
     linear_backward,
     linear_backward_data,
     linear_backward_weights,
     linear_forward,
 )
+from .logits import repetition_penalty, softcap_logits, softcap_logits_backward
 from .loss import (
     linear_cross_entropy_forward,
     linear_cross_entropy_forward_backward,
@@ -74,7 +77,7 @@ from .normalization import (
     residual_layernorm_backward_data,
     residual_layernorm_forward,
 )
-from .optimizer import adamw, clip, global_norm, zero
+from .optimizer import adam, adamw, clip, global_norm, sgd, zero
 from .relative import (
     relative_attention_scores_backward,
     relative_attention_scores_backward_data,
@@ -441,6 +444,20 @@ _FORWARDS: dict[str, Definition] = {
         differentiable=("gate", "up"),
         backward="geglu_backward",
     ),
+    "dropout_forward": Definition(
+        dropout_forward,
+        ("out",),
+        inputs.dropout,
+        (
+            {"B": 2, "T": 3, "C": 5, "p": 0.4},
+            {"B": 1, "T": 1, "C": 1, "p": 0.5},
+            {"B": 3, "T": 7, "C": 129, "p": 0.1, "sequences": True},
+            {"B": 2, "T": 3, "C": 1025, "p": 0.9, "first_sequence": 5},
+            {"B": 2, "T": 3, "C": 8, "p": 0.0},
+        ),
+        differentiable=("x",),
+        backward="dropout_backward",
+    ),
     "softmax_forward": Definition(
         softmax_forward,
         ("out",),
@@ -545,7 +562,12 @@ _FORWARDS: dict[str, Definition] = {
         linear_cross_entropy_forward,
         ("loss",),
         inputs.linear_cross_entropy,
-        (*_LOSS_CASES, {"N": 65, "C": 9, "V": 300, "bias": True, "scale": 0.25}),
+        (
+            *_LOSS_CASES,
+            {"N": 65, "C": 9, "V": 300, "bias": True, "scale": 0.25},
+            {"N": 33, "C": 9, "V": 300, "bias": True, "logit_softcap": 2.0},
+            {"N": 5, "C": 17, "V": 5003, "logit_softcap": 30.0},
+        ),
         differentiable=("hidden", "weight", "bias"),
         backward="linear_cross_entropy_forward_backward",
     ),
@@ -566,6 +588,7 @@ _BACKWARDS: dict[str, tuple[Definable, tuple[str, ...]]] = {
     "sigmoid_backward": (sigmoid_backward, ("d_x",)),
     "swiglu_backward": (swiglu_backward, ("d_gate", "d_up")),
     "geglu_backward": (geglu_backward, ("d_gate", "d_up")),
+    "dropout_backward": (dropout_backward, ("d_x",)),
     "softmax_backward": (softmax_backward, ("d_x",)),
     "split_heads_backward": (split_heads_backward, ("d_x",)),
     "merge_heads_backward": (merge_heads_backward, ("d_x",)),
@@ -651,6 +674,35 @@ DEFINITIONS: dict[str, Definition] = {
     "kv_cache_gather": Definition(
         kv_cache_gather, ("k_out", "v_out"), inputs.kv_cache_gather, _CACHE_CASES
     ),
+    "softcap_logits": Definition(
+        softcap_logits,
+        ("out",),
+        inputs.softcap,
+        tuple(
+            {"N": n, "V": v, "cap": cap, "scale": scale}
+            for n, v in ((3, 7), (1, 1), (9, 513))
+            for cap, scale in ((2.0, 3.0), (30.0, 0.01), (30.0, 100.0))
+        ),
+        differentiable=("logits",),
+        backward="softcap_logits_backward",
+    ),
+    "softcap_logits_backward": Definition(
+        softcap_logits_backward,
+        ("d_logits",),
+        inputs.softcap_backward,
+        ({"N": 3, "V": 7, "cap": 2.0}, {"N": 9, "V": 513, "cap": 30.0, "scale": 20.0}),
+    ),
+    "repetition_penalty": Definition(
+        repetition_penalty,
+        ("out",),
+        inputs.repetition,
+        (
+            {"N": 3, "V": 7, "M": 4, "penalty": 1.3},
+            {"N": 1, "V": 1, "M": 9, "penalty": 0.5},
+            {"N": 5, "V": 513, "M": 300, "penalty": 2.0},
+            {"N": 4, "V": 100, "M": 0, "penalty": 2.0},
+        ),
+    ),
     "temperature_scale": Definition(
         temperature_scale,
         ("out",),
@@ -675,6 +727,18 @@ DEFINITIONS: dict[str, Definition] = {
         ("tokens",),
         inputs.categorical,
         tuple({**case, "sequences": s} for case in _SAMPLING_CASES for s in (False, True)),
+    ),
+    "transpose": Definition(
+        transpose,
+        ("out",),
+        inputs.matrix,
+        (
+            {"M": 3, "C": 5},
+            {"M": 1, "C": 1},
+            {"M": 17, "C": 1031},
+            {"M": 1030, "C": 33},
+            {"M": 0, "C": 4},
+        ),
     ),
     "zero": Definition(zero, ("out",), inputs.flat, _FLAT_CASES),
     "global_norm": Definition(
@@ -705,6 +769,36 @@ DEFINITIONS: dict[str, Definition] = {
                 (7, {"grad_scale": 0.3}),
                 (1000, {"grad_scale": 1.0, "skip": 0}),
                 (2, {"grad_scale": 0.3, "skip": 1}),
+            )
+        ),
+    ),
+    "adam": Definition(
+        adam,
+        ("param", "m", "v"),
+        inputs.adamw,
+        tuple(
+            {**case, "step": step, **more}
+            for case in _FLAT_CASES
+            for step, more in (
+                (1, {}),
+                (7, {"grad_scale": 0.3}),
+                (2, {"grad_scale": 0.3, "skip": 1}),
+            )
+        ),
+    ),
+    "sgd": Definition(
+        sgd,
+        ("param", "m"),
+        inputs.sgd,
+        tuple(
+            {**case, **more}
+            for case in _FLAT_CASES
+            for more in (
+                {"m": False, "weight_decay": 0.1},
+                {"momentum": 0.9, "grad_scale": 0.3},
+                {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+                {"momentum": 0.9, "m": False, "nesterov": True},
+                {"momentum": 0.9, "grad_scale": 0.3, "skip": 1},
             )
         ),
     ),

@@ -262,7 +262,7 @@ void visit_fields(Scaling& s, Visit&& visit) {
               .most = kMostFactor},
         s.beta_slow);
   visit(Field{.name = "attention_factor",
-              .meaning = "yarn: factor of the scores",
+              .meaning = "yarn: factor of q and k",
               .otherwise = "0.1 ln(factor) + 1",
               .least = 1e-3,
               .most = kMostFactor},

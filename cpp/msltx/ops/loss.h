@@ -68,6 +68,7 @@ struct LinearCrossEntropyForward {
   Tensor loss, hidden, weight, targets, bias;
   int64_t ignore_index = -1;
   float scale = 1;
+  float logit_softcap = 0;
 
   template <class V>
   static void visit(V& v) {
@@ -82,6 +83,9 @@ struct LinearCrossEntropyForward {
     v.attribute("ignore_index", &LinearCrossEntropyForward::ignore_index,
                 "target that is not counted");
     v.attribute("scale", &LinearCrossEntropyForward::scale, "1 / counted rows gives the mean");
+    v.attribute("logit_softcap", &LinearCrossEntropyForward::logit_softcap,
+                "cap of cap tanh(logits / cap) in the place of logits; 0: none")
+        .at_least(0);
   }
   double flops() const {
     return 2.0 * static_cast<double>(hidden.size()) * static_cast<double>(weight.dim(0));
@@ -98,6 +102,7 @@ struct LinearCrossEntropyForwardBackward {
   int64_t ignore_index = -1;
   float scale = 1;
   bool accumulate = false;
+  float logit_softcap = 0;
 
   template <class V>
   static void visit(V& v) {
@@ -114,6 +119,9 @@ struct LinearCrossEntropyForwardBackward {
     v.attribute("scale", &Op::scale, "1 / counted rows gives the mean");
     v.attribute("accumulate", &Op::accumulate,
                 "add to d_weight and d_bias instead of writing them");
+    v.attribute("logit_softcap", &Op::logit_softcap,
+                "cap of cap tanh(logits / cap) in the place of logits; 0: none")
+        .at_least(0);
   }
   double flops() const {
     return 6.0 * static_cast<double>(hidden.size()) * static_cast<double>(weight.dim(0));

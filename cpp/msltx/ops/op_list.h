@@ -10,9 +10,12 @@
 #include "msltx/ops/activation.h"
 #include "msltx/ops/attention.h"
 #include "msltx/ops/cache.h"
+#include "msltx/ops/dropout.h"
 #include "msltx/ops/elementwise.h"
 #include "msltx/ops/embedding.h"
+#include "msltx/ops/layout.h"
 #include "msltx/ops/linear.h"
+#include "msltx/ops/logits.h"
 #include "msltx/ops/loss.h"
 #include "msltx/ops/norm.h"
 #include "msltx/ops/optimizer.h"
@@ -30,16 +33,18 @@ using AllOps = std::tuple<
     RmsnormForward, RmsnormBackwardData, RmsnormBackwardWeights, ResidualRmsnormForward,
     ResidualRmsnormBackwardData, LinearForward, LinearBackwardData, LinearBackwardWeights,
     GeluForward, GeluBackward, SiluForward, SiluBackward, ReluForward, ReluBackward, SigmoidForward,
-    SigmoidBackward, SwigluForward, SwigluBackward, GegluForward, GegluBackward, ResidualAddForward,
-    ResidualAddBackward, SoftmaxForward, SoftmaxBackward, SplitHeadsForward, SplitHeadsBackward,
-    MergeHeadsForward, MergeHeadsBackward, RopeForward, RopeBackward, AttentionScoresForward,
-    AttentionScoresBackward, AttentionScoresBackwardBias, AttentionMixForward, AttentionMixBackward,
-    FlashAttentionForward, FlashAttentionBackward, FlashAttentionBackwardBias,
-    RelativePositionBiasForward, RelativePositionBiasBackward, RelativeAttentionScoresForward,
-    RelativeAttentionScoresBackwardData, RelativeAttentionScoresBackwardWeights,
-    SoftmaxCrossEntropyForward, SoftmaxCrossEntropyBackward, LinearCrossEntropyForward,
-    LinearCrossEntropyForwardBackward, Zero, GlobalNorm, Clip, Adamw, TemperatureScale, TopkMask,
-    ToppMask, ArgmaxSample, CategoricalSample, KvCacheAppend, KvCacheGather, AttentionInference>;
+    SigmoidBackward, SwigluForward, SwigluBackward, GegluForward, GegluBackward, DropoutForward,
+    DropoutBackward, ResidualAddForward, ResidualAddBackward, SoftmaxForward, SoftmaxBackward,
+    SplitHeadsForward, SplitHeadsBackward, MergeHeadsForward, MergeHeadsBackward, RopeForward,
+    RopeBackward, AttentionScoresForward, AttentionScoresBackward, AttentionScoresBackwardBias,
+    AttentionMixForward, AttentionMixBackward, FlashAttentionForward, FlashAttentionBackward,
+    FlashAttentionBackwardBias, RelativePositionBiasForward, RelativePositionBiasBackward,
+    RelativeAttentionScoresForward, RelativeAttentionScoresBackwardData,
+    RelativeAttentionScoresBackwardWeights, SoftmaxCrossEntropyForward, SoftmaxCrossEntropyBackward,
+    LinearCrossEntropyForward, LinearCrossEntropyForwardBackward, Transpose, Zero, GlobalNorm, Clip,
+    Adamw, Adam, Sgd, SoftcapLogits, SoftcapLogitsBackward, RepetitionPenalty, TemperatureScale,
+    TopkMask, ToppMask, ArgmaxSample, CategoricalSample, KvCacheAppend, KvCacheGather,
+    AttentionInference>;
 
 inline constexpr size_t kOpCount = std::tuple_size_v<AllOps>;
 

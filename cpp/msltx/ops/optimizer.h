@@ -1,5 +1,5 @@
 // What an optimizer step is made of. The decision to skip is taken on the device: clip writes the
-// grad_scale and skip scalars, adamw obeys them, the host reads them afterwards.
+// grad_scale and skip scalars, adamw, adam and sgd obey them, the host reads them afterwards.
 #pragma once
 
 #include "msltx/ops/op.h"
@@ -87,6 +87,67 @@ struct Adamw {
     visitor.attribute("step", &Adamw::step, "counted from 1").at_least(1);
   }
   double flops() const { return 14.0 * static_cast<double>(param.size()); }
+};
+
+struct Adam {
+  static constexpr std::string_view name = "adam";
+  static constexpr std::string_view summary =
+      "as adamw, but with weight decay in the gradient: g = grad * grad_scale + weight_decay "
+      "param, "
+      "param = param - lr m_hat / (sqrt(v_hat) + eps) (Kingma and Ba 2015)";
+  Tensor param, m, v, grad, grad_scale, skip;
+  float lr = 1e-3f;
+  double beta1 = 0.9, beta2 = 0.999;
+  float eps = 1e-8f, weight_decay = 0;
+  int64_t step = 1;
+
+  template <class V>
+  static void visit(V& visitor) {
+    visitor.updates("param", &Adam::param, "N").float32();
+    visitor.updates("m", &Adam::m, "N", "first moment").float32();
+    visitor.updates("v", &Adam::v, "N", "second moment").float32();
+    visitor.reads("grad", &Adam::grad, "N").float32();
+    visitor.reads("grad_scale", &Adam::grad_scale, "1", "1 where absent").float32().optional();
+    visitor.reads("skip", &Adam::skip, "1", "0 where absent").float32().optional();
+    visitor.attribute("lr", &Adam::lr, "learning rate").at_least(0);
+    visitor.attribute("beta1", &Adam::beta1, "decay of m").at_least(0).below(1);
+    visitor.attribute("beta2", &Adam::beta2, "decay of v").at_least(0).below(1);
+    visitor.attribute("eps", &Adam::eps, "added to sqrt(v_hat)").at_least(0);
+    visitor.attribute("weight_decay", &Adam::weight_decay, "share of param added to the gradient")
+        .at_least(0);
+    visitor.attribute("step", &Adam::step, "counted from 1").at_least(1);
+  }
+  double flops() const { return 14.0 * static_cast<double>(param.size()); }
+};
+
+struct Sgd {
+  static constexpr std::string_view name = "sgd";
+  static constexpr std::string_view summary =
+      "g = grad * grad_scale + weight_decay param; m = momentum m + g; param = param - lr m, with "
+      "nesterov param - lr (g + momentum m); nothing where skip is not 0 (Polyak 1964; Sutskever "
+      "et "
+      "al. 2013)";
+  Tensor param, grad, m, grad_scale, skip;
+  float lr = 1e-3f, momentum = 0;
+  bool nesterov = false;
+  float weight_decay = 0;
+
+  template <class V>
+  static void visit(V& visitor) {
+    visitor.updates("param", &Sgd::param, "N").float32();
+    visitor.reads("grad", &Sgd::grad, "N").float32();
+    visitor.updates("m", &Sgd::m, "N", "velocity; as if zero, and not kept, where absent")
+        .float32()
+        .when("m");
+    visitor.reads("grad_scale", &Sgd::grad_scale, "1", "1 where absent").float32().optional();
+    visitor.reads("skip", &Sgd::skip, "1", "0 where absent").float32().optional();
+    visitor.attribute("lr", &Sgd::lr, "learning rate").at_least(0);
+    visitor.attribute("momentum", &Sgd::momentum, "decay of m").at_least(0).below(1);
+    visitor.attribute("nesterov", &Sgd::nesterov, "look ahead along m");
+    visitor.attribute("weight_decay", &Sgd::weight_decay, "share of param added to the gradient")
+        .at_least(0);
+  }
+  double flops() const { return 6.0 * static_cast<double>(param.size()); }
 };
 
 }  // namespace msltx::ops

@@ -296,6 +296,7 @@ std::vector<int64_t> chunk_rows_of(const Problem& problem) {
       !problem.has("sequences")) {
     return {};
   }
+  if (op.starts_with("dropout") && !problem.has("sequences")) return {};
   for (const FieldInfo& field : problem.info->fields) {
     if (!field.axes.starts_with("P ") || !problem.has(field.name)) continue;
     const auto rows = static_cast<int64_t>(problem.attribute("partial_rows"));

@@ -361,7 +361,7 @@ void cross_entropy(const Problem& p, const Outputs& out) {
 void linear_cross_entropy(const Problem& p, const Outputs& out) {
   const Values &hidden = p["hidden"], &weight = p["weight"];
   const int64_t N = p.size("N"), C = p.size("C"), V = p.size("V");
-  const double scale = p.attribute("scale");
+  const double scale = p.attribute("scale"), cap = p.attribute("logit_softcap");
   const bool backward = p.info->name == "linear_cross_entropy_forward_backward";
   if (backward && p.attribute("accumulate") != 0) {
     for (int64_t i = 0; i < V * C; ++i) out.add("d_weight", i, std::abs(p["d_weight"].f(i)));
@@ -369,7 +369,8 @@ void linear_cross_entropy(const Problem& p, const Outputs& out) {
       out.add("d_bias", v, std::abs(p["d_bias"].f(v)));
     }
   }
-  std::vector<double> logits(static_cast<size_t>(V)), sizes(static_cast<size_t>(V));
+  std::vector<double> logits(static_cast<size_t>(V)), sizes(static_cast<size_t>(V)),
+      slopes(static_cast<size_t>(V));
   for (int64_t n = 0; n < N; ++n) {
     const int64_t target = p["targets"].i(n);
     if (target == static_cast<int64_t>(p.attribute("ignore_index"))) continue;
@@ -384,6 +385,12 @@ void linear_cross_entropy(const Problem& p, const Outputs& out) {
         logits[v] += term;
         sizes[v] += std::abs(term);
       }
+      slopes[v] = 1;
+      if (cap > 0) {  // a rounded logit moves the slope by at most that share of the cap
+        const double tanh = std::tanh(logits[v] / cap);
+        logits[v] = cap * tanh;
+        slopes[v] = (1 + tanh * tanh) * (1 + sizes[v] / cap);
+      }
       max = std::max(max, logits[v]);
       largest = std::max(largest, sizes[v]);
     }
@@ -392,7 +399,8 @@ void linear_cross_entropy(const Problem& p, const Outputs& out) {
     for (size_t v = 0; v < logits.size() && backward; ++v) {
       const auto token = static_cast<int64_t>(v);
       const double probability = std::exp(logits[v] - max) / sum;
-      const double d = scale * (probability * (1 + 2 * largest) + (token == target ? 1 : 0));
+      const double d =
+          scale * slopes[v] * (probability * (1 + 2 * largest) + (token == target ? 1 : 0));
       out.add("d_bias", token, d);
       for (int64_t c = 0; c < C; ++c) {
         grow(out["d_hidden"], n * C + c) += d * std::abs(weight.f(token * C + c));

@@ -20,6 +20,19 @@ std::vector<Spec> family_specs() {
       {.attributes = {{"layout", 1}}},
       {.attributes = {{"offset", 3}}, .omit = {"offsets"}},
       {.attributes = {{"layout", 1}, {"offset", 4}}, .omit = {"offsets"}}};
+  const Sizes sequences = {{"B", 3}, {"T", 5}, {"C", 13}};
+  const std::vector<std::vector<Sizes>> sequence_shapes = {each({"B"}), each({"T"}), each({"C"})};
+  const std::vector<Variant> dropouts = {
+      {.attributes = {{"p", 0.1}, {"seed", -5}, {"step", 70000}}},
+      {.attributes = {{"p", 0.5}, {"first_sequence", 9}}, .omit = {"sequences"}},
+      {.attributes = {{"p", 0}}},
+      {.attributes = {{"p", 0.999}, {"seed", 3}}}};
+  const Sizes logits = {{"N", 5}, {"V", 13}};
+  const std::vector<std::vector<Sizes>> logit_shapes = {each({"N"}), each({"V"})};
+  const std::vector<Variant> caps = {{.attributes = {{"cap", 2}}},
+                                     {.attributes = {{"cap", 30}}},
+                                     {.attributes = {{"cap", 1000}}},
+                                     {.attributes = {{"cap", 5}}, .inputs = "huge"}};
   return {
       {"rmsnorm_forward",
        rows,
@@ -66,6 +79,34 @@ std::vector<Spec> family_specs() {
 
       {"rope_forward", rope, rope_shapes, rope_variants},
       {"rope_backward", rope, rope_shapes, rope_variants},
+
+      {"dropout_forward", sequences, sequence_shapes, dropouts},
+      {"dropout_backward", sequences, sequence_shapes, dropouts},
+
+      {"softcap_logits", logits, logit_shapes, caps},
+      {"softcap_logits_backward", logits, logit_shapes, caps},
+      {"repetition_penalty",
+       {{"N", 5}, {"V", 13}, {"M", 7}},
+       {each({"N"}), each({"V"}), each({"M"})},
+       {{.attributes = {{"penalty", 1.3}}}, {.attributes = {{"penalty", 0.5}}}}},
+
+      {"transpose", {{"M", 5}, {"C", 13}}, {each({"M"}), each({"C"}), {{{"M", 300}, {"C", 130}}}}},
+      {"adam",
+       {{"N", 5}},
+       {each({"N"}), {{{"N", 100003}}}},
+       {{},
+        {.attributes = {{"step", 1000}, {"lr", 0.1}, {"weight_decay", 0.5}}},
+        {.attributes = {{"beta1", 0.5}, {"beta2", 0.95}, {"eps", 0.01}, {"step", 3}}},
+        {.omit = {"grad_scale", "skip"}},
+        {.inputs = "skip"}}},
+      {"sgd",
+       {{"N", 5}},
+       {each({"N"}), {{{"N", 100003}}}},
+       {{.attributes = {{"lr", 0.1}, {"momentum", 0.9}}},
+        {.attributes = {{"lr", 0.1}, {"momentum", 0.9}, {"nesterov", 1}, {"weight_decay", 0.5}}},
+        {.attributes = {{"momentum", 0.9}, {"nesterov", 1}}, .omit = {"m"}},
+        {.omit = {"m", "grad_scale", "skip"}},
+        {.inputs = "skip"}}},
   };
 }
 

@@ -1,5 +1,6 @@
 #include "ops/op_cases/rules.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace msltx::ops::op_cases {
@@ -114,6 +115,59 @@ void rope(const Problem& p, const Outputs& out) {
   }
 }
 
+void softcap(const Problem& p, const Outputs& out) {
+  for (int64_t i = 0; i < p["logits"].count(); ++i) {
+    out.add("out", i, size_of(out["out"].value, i));
+  }
+}
+
+void softcap_backward(const Problem& p, const Outputs& out) {
+  const double cap = static_cast<float>(p.attribute("cap"));
+  for (int64_t i = 0; i < p["d_out"].count(); ++i) {
+    const double tanh = p["forward_out"].f(i) / cap;
+    out.add("d_logits", i, size_of(p["d_out"], i) * (1 + tanh * tanh));
+  }
+}
+
+double scale_of(const Problem& p) { return p.has("grad_scale") ? p["grad_scale"].f(0) : 1.0f; }
+
+bool skips(const Problem& p) { return p.has("skip") && p["skip"].f(0) != 0; }
+
+double gradient_size(const Problem& p, int64_t i) {
+  return size_of(p["grad"], i) * scale_of(p) + p.attribute("weight_decay") * size_of(p["param"], i);
+}
+
+// Where the gradient is a small difference, so is its digits' worth in the second moment.
+void adam(const Problem& p, const Outputs& out) {
+  if (skips(p)) return expect_equal(p, out);
+  const double beta1 = p.attribute("beta1"), beta2 = p.attribute("beta2");
+  for (int64_t i = 0; i < p["param"].count(); ++i) {
+    const double g = gradient_size(p, i);
+    const double m = beta1 * size_of(p["m"], i) + (1 - beta1) * g;
+    const double v = beta2 * size_of(p["v"], i) + (1 - beta2) * g * g;
+    const double new_v = std::max(size_of(out["v"].value, i), 1e-300);
+    const double root = std::sqrt(new_v / (1 - std::pow(beta2, p.attribute("step"))));
+    const double rate = p.attribute("lr") / (1 - std::pow(beta1, p.attribute("step"))) /
+                        (root + p.attribute("eps"));
+    out.add("m", i, m);
+    out.add("v", i, v);
+    out.add("param", i,
+            size_of(p["param"], i) + rate * (m + size_of(out["m"].value, i) * v / new_v));
+  }
+}
+
+void sgd(const Problem& p, const Outputs& out) {
+  if (skips(p)) return expect_equal(p, out);
+  const double momentum = p.attribute("momentum");
+  for (int64_t i = 0; i < p["param"].count(); ++i) {
+    const double g = gradient_size(p, i);
+    const double m = g + (p.has("m") ? momentum * size_of(p["m"], i) : 0);
+    out.add("m", i, m);
+    const double change = p.attribute("nesterov") != 0 ? g + momentum * m : m;
+    out.add("param", i, size_of(p["param"], i) + p.attribute("lr") * change);
+  }
+}
+
 }  // namespace
 
 const std::map<std::string_view, Rule>& family_rules() {
@@ -135,6 +189,14 @@ const std::map<std::string_view, Rule>& family_rules() {
       {"geglu_backward", gated_backward},
       {"rope_forward", rope},
       {"rope_backward", rope},
+      {"dropout_forward", expect_equal},
+      {"dropout_backward", expect_equal},
+      {"softcap_logits", softcap},
+      {"softcap_logits_backward", softcap_backward},
+      {"repetition_penalty", expect_equal},
+      {"transpose", expect_equal},
+      {"adam", adam},
+      {"sgd", sgd},
   };
   return rules;
 }

@@ -48,6 +48,9 @@ void start_documents(const Problem& p, Values& starts, Random& random) {
 }
 
 int32_t random_integer(const Problem& p, std::string_view field, Random& random) {
+  if (field == "tokens" && p.info->name == "repetition_penalty") {
+    return random.integer(-1, p.size("V") - 1);
+  }
   if (field == "tokens") {
     return p.c.inputs == "one token" ? static_cast<int32_t>(p.size("V") / 2)
                                      : random.integer(0, p.size("V") - 1);
@@ -73,12 +76,16 @@ int32_t random_integer(const Problem& p, std::string_view field, Random& random)
 float random_float(const Problem& p, std::string_view field, float row_shift, Random& random) {
   const std::string_view op = p.info->name, inputs = p.c.inputs;
   const float x = random.normal();
+  if (inputs == "huge" && (field == "x" || field == "gate" || field == "logits")) {
+    return std::array{x, 3 * x, 30 * x, 1e4f * x, 1e30f * x}[random.word() % 5];
+  }
+  if (op == "softcap_logits_backward" && field == "forward_out") {
+    return static_cast<float>(p.attribute("cap")) * std::tanh(x);
+  }
+  if (field == "v" && op == "adam") return x * x;
   if (field == "logits" || (field == "x" && op.starts_with("softmax"))) {
     if (inputs == "masked" && random.uniform() < 0.3) return -kInfinity;
     return inputs == "ties" ? std::round(x) : 3 * x;
-  }
-  if (inputs == "huge" && (field == "x" || field == "gate")) {
-    return std::array{x, 3 * x, 30 * x, 1e4f * x, 1e30f * x}[random.word() % 5];
   }
   if (inputs == "zeros" && field == "x") return 0;
   if (field == "x" && op.starts_with("gelu")) return 3 * x;

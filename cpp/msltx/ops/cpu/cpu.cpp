@@ -9,10 +9,13 @@ CpuBackend::CpuBackend() : Backend("cpu", "oneDNN matrix products, Highway SIMD"
   add_attention();
   add_attention_fused();
   add_cache();
+  add_dropout();
   add_elementwise();
   add_embedding();
   add_head();
+  add_layout();
   add_linear();
+  add_logits();
   add_loss();
   add_norm();
   add_optimizer();

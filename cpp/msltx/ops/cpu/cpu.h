@@ -21,10 +21,13 @@ class CpuBackend final : public Backend {
   void add_attention();
   void add_attention_fused();
   void add_cache();
+  void add_dropout();
   void add_elementwise();
   void add_embedding();
   void add_head();
+  void add_layout();
   void add_linear();
+  void add_logits();
   void add_loss();
   void add_norm();
   void add_optimizer();

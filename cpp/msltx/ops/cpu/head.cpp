@@ -103,7 +103,8 @@ void linear_cross_entropy_forward(Stream& stream, const LinearCrossEntropyForwar
       run({.rows = rows, .inner = C, .outer = columns, .bias = bias != nullptr}, logits, x,
           weight + v / kPanel * panel_stride(C), bias ? bias + v : nullptr, scratch);
       for (int64_t r = 0; r < rows; ++r) {
-        const float* l = logits + r * columns;
+        float* l = logits + r * columns;
+        if (op.logit_softcap > 0) softcap_row(l, l, columns, op.logit_softcap);
         const double lse = log_sum_exp(l, columns);
         if (lse > top[r]) {
           total[r] = total[r] * std::exp(top[r] - lse) + 1;
@@ -138,10 +139,11 @@ struct Panels {
 };
 
 // Of a row's logits in one panel: the largest, the sum of exp(logit - largest), and then by what
-// those exponentials become gradients.
+// those exponentials become gradients. With a soft cap they are those of capped logits times the
+// cap's slope, and target_slope is the target's; else that is 1.
 struct RowPart {
   double total;
-  float top, factor;
+  float top, factor, target_slope;
 };
 
 struct HeadCut {
@@ -215,9 +217,16 @@ class HeadBlock {
         std::fill_n(logits, columns, 0.0f);
         continue;
       }
-      if (target >= v && target < v + columns) losses_[row + r] = -double{logits[target - v]};
+      const float cap = op_.logit_softcap;
+      if (cap > 0) softcap_row(logits, logits, columns, cap);
       RowPart& part = parts_[(row + r) * cut_.panels.count + panel];
-      part.top = exponentials_row(logits, columns, &part.total);
+      if (target >= v && target < v + columns) {
+        const float logit = logits[target - v];
+        losses_[row + r] = -double{logit};
+        part.target_slope = cap > 0 ? (1 - logit / cap) * (1 + logit / cap) : 1;
+      }
+      part.top = cap > 0 ? capped_exponentials_row(logits, columns, cap, &part.total)
+                         : exponentials_row(logits, columns, &part.total);
     }
   }
 
@@ -310,8 +319,9 @@ class HeadBlock {
       const int32_t target = targets_[r];
       if (target == op_.ignore_index) continue;
       float* d = at(panel, r);
-      scale_row(d, columns, parts_[r * cut_.panels.count + panel].factor);
-      if (target >= v && target < v + columns) d[target - v] -= op_.scale;
+      const RowPart& part = parts_[r * cut_.panels.count + panel];
+      scale_row(d, columns, part.factor);
+      if (target >= v && target < v + columns) d[target - v] -= op_.scale * part.target_slope;
     }
   }
 

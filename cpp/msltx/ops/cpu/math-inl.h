@@ -146,6 +146,12 @@ HWY_INLINE VF sigmoid(VF x) { return hn::Div(set(1.0f), hn::Add(set(1.0f), exp(h
 
 HWY_INLINE VF silu(VF x) { return hn::Div(x, hn::Add(set(1.0f), exp(hn::Neg(x)))); }
 
+// 1 - tanh^2 from out = cap tanh(...).
+HWY_INLINE VF softcap_slope(VF out, float cap) {
+  const VF t = hn::Div(out, set(cap)), one = set(1.0f);
+  return hn::Mul(hn::Sub(one, t), hn::Add(one, t));
+}
+
 struct SigmoidPair {
   VF s, rest;  // sigmoid(x) and sigmoid(-x), which is 1 - s
 };

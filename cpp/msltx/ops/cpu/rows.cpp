@@ -137,6 +137,25 @@ float exponentials_row(float* x, int64_t n, double* total) {
   return top;
 }
 
+void softcap_row(float* out, const float* x, int64_t n, float cap) {
+  const auto capped = [&](VF v) HWY_ATTR { return hn::Mul(set(cap), tanh(hn::Div(v, set(cap)))); };
+  map(n, out, capped, x);
+}
+
+float capped_exponentials_row(float* x, int64_t n, float cap, double* total) {
+  const float top = largest(n, x);
+  const VF shift = set(top);
+  double totals[1];
+  sums(n, totals, [&](auto io, int64_t i, int64_t count, VF* s) HWY_ATTR {
+    const VF logit = io.load(x + i, count);
+    const VF e = exp_not_positive(hn::Sub(logit, shift));
+    s[0] = hn::Add(s[0], io.clear(e, count));
+    io.store(hn::Mul(e, softcap_slope(logit, cap)), x + i, count);
+  });
+  *total = totals[0];
+  return top;
+}
+
 void scale_row(float* x, int64_t n, float factor) {
   map(n, x, [&](VF v) { return hn::Mul(v, set(factor)); }, x);
 }
@@ -153,6 +172,8 @@ HWY_EXPORT(column_sums);
 HWY_EXPORT(log_sum_exp);
 HWY_EXPORT(exponentials_row);
 HWY_EXPORT(scale_row);
+HWY_EXPORT(softcap_row);
+HWY_EXPORT(capped_exponentials_row);
 
 void bias_activation_rows(float* out, float* pre, const float* bias, int64_t rows, int64_t cols,
                           int64_t out_stride, int64_t pre_stride, Activation activation) {
@@ -175,6 +196,14 @@ double log_sum_exp(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(log_
 
 float exponentials_row(float* x, int64_t n, double* total) {
   return HWY_DYNAMIC_DISPATCH(exponentials_row)(x, n, total);
+}
+
+void softcap_row(float* out, const float* x, int64_t n, float cap) {
+  HWY_DYNAMIC_DISPATCH(softcap_row)(out, x, n, cap);
+}
+
+float capped_exponentials_row(float* x, int64_t n, float cap, double* total) {
+  return HWY_DYNAMIC_DISPATCH(capped_exponentials_row)(x, n, cap, total);
 }
 
 void scale_row(float* x, int64_t n, float factor) { HWY_DYNAMIC_DISPATCH(scale_row)(x, n, factor); }

@@ -30,6 +30,12 @@ double log_sum_exp(const float* x, int64_t n);
 float exponentials_row(float* x, int64_t n, double* total);
 void scale_row(float* x, int64_t n, float factor);
 
+// out = cap tanh(x / cap); out may be x.
+void softcap_row(float* out, const float* x, int64_t n, float cap);
+// Of capped logits: x = exp(x - top) (1 - (x / cap)^2), what its gradient is a multiple of, while
+// *total = the sum of the exponentials alone.
+float capped_exponentials_row(float* x, int64_t n, float cap, double* total);
+
 // What one AdamW step multiplies by: m += rest1 (g - m), v += rest2 (g^2 - v), param -= decay param
 // + step m / (sqrt(v) root + eps).
 struct AdamwFactors {

@@ -3,7 +3,8 @@
 // hidden (N, C), weight (V, C).
 //
 //   d_logits = factor (exp(logits - lse) - onehot(target)), factor 1 / normalizer or `scale`
-//   fused with the output projection, logits = hidden weight^T + bias:
+//   fused with the output projection, logits = hidden weight^T + bias (with a soft cap, cap tanh of
+//   that over cap, and d_logits times its slope from there on):
 //   d_hidden = d_logits weight,  d_weight = d_logits^T hidden,  d_bias = sum over rows of d_logits
 //
 // Rows' losses are added up in order, in float64. d_weight and d_bias accumulate where asked, all
@@ -13,6 +14,7 @@
 
 #include "msltx/ops/reference/loops.h"
 #include "msltx/ops/reference/reference.h"
+#include "msltx/ops/reference/softcap.h"
 #include "msltx/ops/stream.h"
 
 namespace msltx::ops {
@@ -66,10 +68,11 @@ void softmax_cross_entropy_backward(Stream& stream, const SoftmaxCrossEntropyBac
   });
 }
 
-// Entry v of hidden weight^T + bias.
-float logit(const float* hidden, const Tensor& weight, const Tensor& bias, int64_t v) {
+// Entry v of hidden weight^T + bias, capped where there is a cap.
+float logit(const float* hidden, const Tensor& weight, const Tensor& bias, float cap, int64_t v) {
   const double sum = dot(hidden, row(weight, v), weight.dim(1));
-  return static_cast<float>(bias.defined() ? sum + bias.data()[v] : sum);
+  const auto z = static_cast<float>(bias.defined() ? sum + bias.data()[v] : sum);
+  return cap > 0 ? softcapped(z, cap) : z;
 }
 
 ScratchNeed linear_cross_entropy_forward_scratch(const LinearCrossEntropyForward& op) {
@@ -85,7 +88,8 @@ void linear_cross_entropy_forward(Stream& stream, const LinearCrossEntropyForwar
     losses[n] = 0;
     if (target == op.ignore_index) return;
     auto* logits = reinterpret_cast<float*>(stream.worker_scratch(worker));
-    for (int64_t v = 0; v < V; ++v) logits[v] = logit(row(op.hidden, n), op.weight, op.bias, v);
+    for (int64_t v = 0; v < V; ++v)
+      logits[v] = logit(row(op.hidden, n), op.weight, op.bias, op.logit_softcap, v);
     losses[n] = log_sum_exp(logits, V) - logits[target];
   });
   double sum = 0;
@@ -108,7 +112,8 @@ void linear_cross_entropy_forward_backward(Stream& stream,
   auto* losses = reinterpret_cast<double*>(stream.shared_scratch());
   double* lse = losses + N;
   const auto d_logit = [&](int64_t n, int64_t v, float logit) {
-    return op.scale * (std::exp(double{logit} - lse[n]) - (v == targets[n] ? 1 : 0));
+    const double slope = op.logit_softcap > 0 ? softcap_slope(logit, op.logit_softcap) : 1;
+    return op.scale * slope * (std::exp(double{logit} - lse[n]) - (v == targets[n] ? 1 : 0));
   };
   stream.parallel_for(N, [&](int64_t n, int worker) {
     auto* d_hidden = reinterpret_cast<double*>(stream.worker_scratch(worker));
@@ -116,7 +121,8 @@ void linear_cross_entropy_forward_backward(Stream& stream,
     std::fill_n(d_hidden, C, 0.0);
     losses[n] = 0;
     if (targets[n] != op.ignore_index) {
-      for (int64_t v = 0; v < V; ++v) logits[v] = logit(row(op.hidden, n), op.weight, op.bias, v);
+      for (int64_t v = 0; v < V; ++v)
+        logits[v] = logit(row(op.hidden, n), op.weight, op.bias, op.logit_softcap, v);
       lse[n] = log_sum_exp(logits, V);
       losses[n] = lse[n] - logits[targets[n]];
       for (int64_t v = 0; v < V; ++v) {
@@ -136,7 +142,8 @@ void linear_cross_entropy_forward_backward(Stream& stream,
     double d_bias = op.accumulate && op.d_bias.defined() ? op.d_bias.data()[v] : 0.0f;
     for (int64_t n = 0; n < N; ++n) {
       if (targets[n] == op.ignore_index) continue;
-      const double d = d_logit(n, v, logit(row(op.hidden, n), op.weight, op.bias, v));
+      const double d =
+          d_logit(n, v, logit(row(op.hidden, n), op.weight, op.bias, op.logit_softcap, v));
       add_scaled(d_weight, d, row(op.hidden, n), C);
       d_bias += d;
     }

@@ -1,9 +1,11 @@
-// What an optimizer step is made of, on flat arrays of N: zero, global norm, clipping, AdamW.
+// What an optimizer step is made of, on flat arrays of N: zero, global norm, clipping, AdamW,
+// Adam (its weight decay in g), SGD.
 //
 //   grad_scale = min(1, max_norm / norm), skip = norm or a loss is not finite
 //   g = grad grad_scale,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2
 //   param = (1 - lr weight_decay) param - lr m_hat / (sqrt(v_hat) + eps)
 //   m_hat = m / (1 - beta1^step),  v_hat = v / (1 - beta2^step)
+//   SGD: m = momentum m + g,  param = param - lr m, or param - lr (g + momentum m)
 #include <algorithm>
 #include <cmath>
 
@@ -77,6 +79,39 @@ void adamw(Stream& stream, const Adamw& op) {
   });
 }
 
+void adam(Stream& stream, const Adam& op) {
+  if (op.skip.defined() && op.skip.data()[0] != 0) return;
+  const double grad_scale = op.grad_scale.defined() ? op.grad_scale.data()[0] : 1.0f;
+  const double lr = op.lr, beta1 = op.beta1, beta2 = op.beta2;
+  const double correction1 = 1 - std::pow(beta1, static_cast<double>(op.step));
+  const double correction2 = 1 - std::pow(beta2, static_cast<double>(op.step));
+  stream.parallel_for(blocks_of(op.param), [&](int64_t block, int) {
+    for (int64_t i = block * kBlock; i < block_end(op.param, block); ++i) {
+      float &param = op.param.data()[i], &m = op.m.data()[i], &v = op.v.data()[i];
+      const double g = op.grad.data()[i] * grad_scale + double{op.weight_decay} * param;
+      m = static_cast<float>(beta1 * m + (1 - beta1) * g);
+      v = static_cast<float>(beta2 * v + (1 - beta2) * g * g);
+      const double m_hat = m / correction1, v_hat = v / correction2;
+      param = static_cast<float>(param - lr * m_hat / (std::sqrt(v_hat) + double{op.eps}));
+    }
+  });
+}
+
+void sgd(Stream& stream, const Sgd& op) {
+  if (op.skip.defined() && op.skip.data()[0] != 0) return;
+  const double grad_scale = op.grad_scale.defined() ? op.grad_scale.data()[0] : 1.0f;
+  const double momentum = op.momentum;
+  stream.parallel_for(blocks_of(op.param), [&](int64_t block, int) {
+    for (int64_t i = block * kBlock; i < block_end(op.param, block); ++i) {
+      float& param = op.param.data()[i];
+      const double g = op.grad.data()[i] * grad_scale + double{op.weight_decay} * param;
+      const double m = op.m.defined() ? momentum * op.m.data()[i] + g : g;
+      if (op.m.defined()) op.m.data()[i] = static_cast<float>(m);
+      param = static_cast<float>(param - op.lr * (op.nesterov ? g + momentum * m : m));
+    }
+  });
+}
+
 }  // namespace
 
 void ReferenceBackend::add_optimizer() {
@@ -84,6 +119,8 @@ void ReferenceBackend::add_optimizer() {
   add<global_norm, global_norm_scratch>();
   add<clip>();
   add<adamw>();
+  add<adam>();
+  add<sgd>();
 }
 
 }  // namespace msltx::ops

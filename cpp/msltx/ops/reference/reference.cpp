@@ -6,6 +6,7 @@ ReferenceBackend::ReferenceBackend() : Backend("reference", "plain C++ loops") {
   add_embedding();
   add_norm();
   add_rmsnorm();
+  add_layout();
   add_linear();
   add_elementwise();
   add_activation();
@@ -14,6 +15,8 @@ ReferenceBackend::ReferenceBackend() : Backend("reference", "plain C++ loops") {
   add_cache();
   add_loss();
   add_optimizer();
+  add_dropout();
+  add_logits();
   add_relative();
   add_rope();
   add_sampling();

@@ -14,9 +14,12 @@ class ReferenceBackend final : public Backend {
 
  private:
   // One per family, each in the file of its kernels.
+  void add_dropout();
   void add_embedding();
+  void add_logits();
   void add_norm();
   void add_rmsnorm();
+  void add_layout();
   void add_linear();
   void add_elementwise();
   void add_activation();
