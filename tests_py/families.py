@@ -44,6 +44,7 @@ CHOICES: dict[str, list[Any]] = {
     "attention_scale": [None, 0.2],
     "sliding_window": [None, 1, 5, [3, None], [None, 40]],
     "attention_softcap": [0.0, 2.0],
+    "logit_softcap": [0.0, 3.0],
 }
 
 # Settings that are fine apart and refused together.

@@ -230,7 +230,6 @@ TEST(Config, UnsupportedSettingsAreParsedThenRefused) {
        "positions is relative_t5; this version of msltx runs learned, sinusoidal, rope and alibi "
        "only"},
       {{{"dropout", 0.1}}, "dropout is 0.1; this version of msltx runs 0 only"},
-      {{{"logit_softcap", 30}}, "logit_softcap is 30; this version of msltx runs none only"},
       {{{"attention", "plain"}},
        "attention is plain; this version of msltx runs auto and flash only"},
   };

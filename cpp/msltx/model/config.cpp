@@ -154,7 +154,6 @@ void check_supported(const GPTConfig& c) {
     require(!c.positions.has(p), "positions", word_of(p), "learned, sinusoidal, rope and alibi");
   }
   require(c.dropout == 0, "dropout", c.dropout, "0");
-  require(c.logit_softcap == 0, "logit_softcap", c.logit_softcap, "none");
   require(c.attention != Attention::plain, "attention", word_of(c.attention), "auto and flash");
 }
 

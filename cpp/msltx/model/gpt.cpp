@@ -220,13 +220,10 @@ void GPT::backward_from_logits(const Tensor& d_logits, bool accumulate) {
                             a.shape().rows(), ", ", config_.vocab_size, ")"));
   }
   ready_for_backward_ = false;
-  const int64_t V = config_.vocab_size;
-  Arena partials_arena(head_.has_bias() ? V * size_of(DType::float32) : 0);
-  const Tensor partials =
-      head_.has_bias() ? partials_arena.allocate(DType::float32, {1, V}) : Tensor{};
+  const LogitsScratch scratch = head_.logits_scratch(a.shape().rows());
   run([&](Stream& stream) {
     encode_prepare(stream, true);
-    head_.logits_backward(stream, a.head, a.d_hidden, a.hidden, d_logits, partials, accumulate);
+    head_.logits_backward(stream, a.head, scratch, a.d_hidden, a.hidden, d_logits, accumulate);
     encode_backward(stream, accumulate);
   });
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "msltx/base/arena.h"
 #include "msltx/model/linear_layer.h"
 #include "msltx/model/tensor_plan.h"
 
@@ -12,6 +13,14 @@ namespace msltx::model {
 struct HeadActivations {
   Tensor narrow, d_narrow;  // (N, E), where the hidden state is projected
   void declare(TensorPlan& plan, const GPTConfig& config, Life life);
+};
+
+// What the gradient of the logits needs for a while: sums for the bias, and with a soft cap the
+// logits once more and their gradient before the cap.
+struct LogitsScratch {
+  Arena arena;
+  Tensor d_bias;            // (1, V)
+  Tensor logits, d_logits;  // (N, V)
 };
 
 // How the losses of a batch become one number.
@@ -38,12 +47,11 @@ class Head {
   void loss_backward(ops::Stream& stream, const HeadActivations& a, const Tensor& loss,
                      const Tensor& d_hidden, const Tensor& hidden, const Tensor& targets,
                      LossSum sum, bool accumulate) const;
-  // d_hidden and the gradients, from those of the logits; `d_bias_partials` (1, V) where the output
-  // has a bias.
-  void logits_backward(ops::Stream& stream, const HeadActivations& a, const Tensor& d_hidden,
-                       const Tensor& hidden, const Tensor& d_logits, const Tensor& d_bias_partials,
+  LogitsScratch logits_scratch(int64_t rows) const;
+  // d_hidden and the gradients, from those of the logits.
+  void logits_backward(ops::Stream& stream, const HeadActivations& a, const LogitsScratch& scratch,
+                       const Tensor& d_hidden, const Tensor& hidden, const Tensor& d_logits,
                        bool accumulate) const;
-  bool has_bias() const { return bias_ != nullptr; }
   // The gradients of its parameters become 0.
   void zero_gradients(ops::Stream& stream) const;
 
@@ -56,6 +64,7 @@ class Head {
                         const Tensor& hidden, bool accumulate) const;
 
   bool projected_;
+  float softcap_;  // 0: none
   Parameter *weight_, *bias_;
   Parameter* project_weight_ = nullptr;
   LinearLayer project_;
