@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shlex
 import signal
@@ -308,3 +309,24 @@ def test_ctrl_c_is_130_and_leaves_nothing(folder: Path) -> None:
     assert said.decode().strip() == "msltx: interrupted"
     assert time.monotonic() - sent < 5
     assert sorted(folder.iterdir()) == before
+
+
+def test_inspect_convert_and_compare(tmp_path: Path) -> None:
+    ranks = [bytes([i]) for i in range(256)] + [b"ab", b" ab"]
+    file = tmp_path / "own.tiktoken"
+    file.write_text("".join(f"{base64.b64encode(t).decode()} {i}\n" for i, t in enumerate(ranks)))
+    out = tmp_path / "tokenizer.json"
+    made = msltx("tokenizer", "convert", str(file), str(out), "--split", "cl100k")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.endswith(b"258 tokens\n")
+    shown = msltx("tokenizer", "inspect", str(out), "ab ab")
+    assert shown.stdout.decode().split() == ["256", "0-2", "ab", "257", "2-5", "\u0120ab"]
+    text = tmp_path / "text.txt"
+    text.write_text("ab ab c\n")
+    table = msltx("tokenizer", "compare", str(out), str(out), "--text", str(text))
+    assert table.returncode == 0, table.stderr
+    assert table.stdout.count(b" 258 ") == 2
+    assert b"50.0%" in table.stdout
+    unknown = msltx("tokenizer", "convert", str(file), str(tmp_path / "b.json"))
+    assert unknown.returncode == 1
+    assert b"split is not given" in unknown.stderr

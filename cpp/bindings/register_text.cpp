@@ -23,6 +23,8 @@ namespace py = pybind11;
 namespace msltx::bindings {
 namespace {
 
+using text::BatchOptions;
+using text::Encoding;
 using text::StreamDecoder;
 using text::Tokenizer;
 using text::TrainOptions;
@@ -79,6 +81,69 @@ std::string decode(const Tokenizer& self, const py::object& ids, bool skip_speci
   if (numbers.size() <= kQuick) return self.decode(numbers, skip_special_tokens);
   const py::gil_scoped_release released;
   return self.decode(numbers, skip_special_tokens);
+}
+
+py::array_t<uint8_t> flag_array(const std::vector<uint8_t>& flags) {
+  return {static_cast<py::ssize_t>(flags.size()), flags.data()};
+}
+
+// Everything of an encoding, windows beyond the first under "overflowing".
+py::dict encoding_dict(Encoding encoding) {
+  py::array_t<int32_t> offsets({static_cast<py::ssize_t>(encoding.size()), py::ssize_t{2}});
+  auto places = offsets.mutable_unchecked<2>();
+  for (size_t i = 0; i < encoding.size(); ++i) {
+    places(static_cast<py::ssize_t>(i), 0) = static_cast<int32_t>(encoding.offsets[i].begin);
+    places(static_cast<py::ssize_t>(i), 1) = static_cast<int32_t>(encoding.offsets[i].end);
+  }
+  py::list overflowing;
+  for (Encoding& window : encoding.overflowing)
+    overflowing.append(encoding_dict(std::move(window)));
+  py::dict out;
+  out["ids"] = id_array(std::move(encoding.ids));
+  out["type_ids"] = id_array(std::move(encoding.type_ids));
+  out["words"] = id_array(std::move(encoding.words));
+  out["tokens"] = std::move(encoding.tokens);
+  out["offsets"] = std::move(offsets);
+  out["special_tokens_mask"] = flag_array(encoding.special_tokens_mask);
+  out["attention_mask"] = flag_array(encoding.attention_mask);
+  out["overflowing"] = std::move(overflowing);
+  return out;
+}
+
+py::dict encode_fully(const Tokenizer& self, const py::object& text, bool add_special_tokens) {
+  const std::string_view view = view_of(text);
+  return encoding_dict(run_released([&] { return self.encode_fully(view, add_special_tokens); }));
+}
+
+text::Side side_of(const std::string& name, const char* argument) {
+  if (name == "left") return text::Side::left;
+  if (name == "right") return text::Side::right;
+  throw ValueError(concat(argument, " is ", name, "; it takes left or right"));
+}
+
+py::list encode_batch_fully(const Tokenizer& self, const py::sequence& texts,
+                            bool add_special_tokens, std::optional<int64_t> max_length,
+                            int64_t stride, const std::string& truncation_side,
+                            std::optional<int64_t> padded_length, bool pad_longest,
+                            int64_t pad_to_multiple_of, const std::string& padding_side) {
+  using Padding = BatchOptions::Padding;
+  const BatchOptions options{.add_special_tokens = add_special_tokens,
+                             .max_length = max_length,
+                             .stride = stride,
+                             .truncation_side = side_of(truncation_side, "truncation_side"),
+                             .padding = padded_length ? Padding::fixed
+                                        : pad_longest ? Padding::longest
+                                                      : Padding::none,
+                             .padded_length = padded_length.value_or(0),
+                             .pad_to_multiple_of = pad_to_multiple_of,
+                             .padding_side = side_of(padding_side, "padding_side")};
+  const py::list held(texts);
+  const std::vector<std::string_view> views = views_of(held);
+  auto encodings =
+      run_released([&] { return self.encode_batch_fully(views, options, Executor::global()); });
+  py::list out;
+  for (Encoding& encoding : encodings) out.append(encoding_dict(std::move(encoding)));
+  return out;
 }
 
 TrainOptions train_options(std::string model, int64_t vocab_size, int64_t min_frequency,
@@ -148,7 +213,13 @@ void register_text(py::module_& m) {
 
   py::class_<Tokenizer>(m, "Tokenizer")
       .def_static(
-          "load", [](const Path& path) { return Tokenizer::load(path); }, py::arg("path"),
+          "load",
+          [](const Path& path, std::string split,
+             std::vector<std::pair<std::string, int32_t>> special_tokens) {
+            return Tokenizer::load(path, {std::move(split), std::move(special_tokens)});
+          },
+          py::arg("path"), py::arg("split") = "",
+          py::arg("special_tokens") = std::vector<std::pair<std::string, int32_t>>(),
           py::call_guard<py::gil_scoped_release>())
       .def_static(
           "from_json", [](const std::string& json) { return Tokenizer::from_json(json); },
@@ -163,6 +234,11 @@ void register_text(py::module_& m) {
           py::call_guard<py::gil_scoped_release>())
       .def("encode", &encode, py::arg("text"), py::arg("add_special_tokens") = false)
       .def("encode_batch", &encode_batch, py::arg("texts"), py::arg("add_special_tokens") = false)
+      .def("encode_fully", &encode_fully, py::arg("text"), py::arg("add_special_tokens") = false)
+      .def("encode_batch_fully", &encode_batch_fully, py::arg("texts"), py::kw_only(),
+           py::arg("add_special_tokens"), py::arg("max_length"), py::arg("stride"),
+           py::arg("truncation_side"), py::arg("padded_length"), py::arg("pad_longest"),
+           py::arg("pad_to_multiple_of"), py::arg("padding_side"))
       .def("decode", &decode, py::arg("ids"), py::arg("skip_special_tokens") = false)
       .def("token_to_id", &Tokenizer::token_to_id, py::arg("token"))
       .def("id_to_token", &Tokenizer::id_to_token, py::arg("id"))
@@ -180,6 +256,7 @@ void register_text(py::module_& m) {
              return ids;
            })
       .def_property_readonly("vocab_size", &Tokenizer::vocab_size)
+      .def_property_readonly("model", &Tokenizer::model_name)
       .def_property_readonly("num_merges",
                              [](const Tokenizer& self) { return self.spec().merges.size(); })
       .def_property_readonly("lowercase",

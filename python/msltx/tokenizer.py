@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,16 @@ import numpy.typing as npt
 
 from msltx import _core
 
-__all__ = ["DEFAULT_SPECIAL_TOKENS", "Ids", "ProgressFunction", "StreamDecoder", "Tokenizer"]
+__all__ = [
+    "DEFAULT_SPECIAL_TOKENS",
+    "EncodedBatch",
+    "Encoding",
+    "Ids",
+    "ProgressFunction",
+    "StreamDecoder",
+    "TokenView",
+    "Tokenizer",
+]
 
 DEFAULT_SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[BOS]", "[EOS]")
 
@@ -23,12 +34,93 @@ Ids = Sequence[int] | npt.NDArray[Any]
 ProgressFunction = Callable[[str, int, int], object]
 
 
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """A text as tokens, with everything that is known of them.
+
+    Attributes
+    ----------
+    ids, type_ids : ndarray of int32, shape (tokens,)
+    tokens : list of str
+        As the file writes them; an added token as it stood in the text.
+    offsets : ndarray of int32, shape (tokens, 2)
+        Where each token begins and ends in the text, in characters; 0, 0 for what was added.
+    words : ndarray of int32, shape (tokens,)
+        Number of the piece that each token is a part of; -1 for what was added.
+    special_tokens_mask, attention_mask : ndarray of uint8, shape (tokens,)
+        1 for special tokens and padding that were added; 0 for padding.
+    """
+
+    ids: npt.NDArray[np.int32]
+    type_ids: npt.NDArray[np.int32]
+    tokens: list[str]
+    offsets: npt.NDArray[np.int32]
+    words: npt.NDArray[np.int32]
+    special_tokens_mask: npt.NDArray[np.uint8]
+    attention_mask: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def _of(cls, fields: dict[str, Any]) -> Encoding:
+        return cls(**{name: fields[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedBatch:
+    """Encodings of many texts; long texts may have several windows.
+
+    Attributes
+    ----------
+    encodings : list of Encoding
+        The windows of the first text, then those of the second, and so on.
+    text_of : ndarray of int32, shape (windows,)
+        The text that each window is of.
+    """
+
+    encodings: list[Encoding]
+    text_of: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.encodings)
+
+    @property
+    def ids(self) -> npt.NDArray[np.int32]:
+        """Token ids, shape (windows, tokens); they must be padded to one length."""
+        return self._stack("ids", np.int32)
+
+    @property
+    def attention_mask(self) -> npt.NDArray[np.uint8]:
+        """0 for padding, else 1; shape (windows, tokens)."""
+        return self._stack("attention_mask", np.uint8)
+
+    @property
+    def special_tokens_mask(self) -> npt.NDArray[np.uint8]:
+        """1 for special tokens and padding that were added; shape (windows, tokens)."""
+        return self._stack("special_tokens_mask", np.uint8)
+
+    @property
+    def offsets(self) -> npt.NDArray[np.int32]:
+        """Places in the texts, in characters; shape (windows, tokens, 2)."""
+        return self._stack("offsets", np.int32)
+
+    def _stack(self, name: str, dtype: type[Any]) -> npt.NDArray[Any]:
+        lengths = {len(encoding) for encoding in self.encodings}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"the encodings have {min(lengths)} to {max(lengths)} tokens; pad them to stack"
+            )
+        rows = [getattr(encoding, name) for encoding in self.encodings]
+        return np.stack(rows) if rows else np.zeros((0, 0), dtype)
+
+
 class Tokenizer:
-    """Byte-level BPE with the GPT-2 split, kept as a Hugging Face ``tokenizer.json``.
+    """Text to token ids and back, kept as a Hugging Face ``tokenizer.json``.
 
     Make one with :meth:`train` or :meth:`load`. A tokenizer never changes once made, and any number
-    of threads may use it at once. Decoding gives back exactly the text that was encoded, unless
-    the tokenizer turns text to lowercase.
+    of threads may use it at once. Byte-level BPE decodes to exactly the text that was encoded,
+    unless the tokenizer normalizes text.
     """
 
     _engine: _core.Tokenizer
@@ -134,21 +226,35 @@ class Tokenizer:
         return cls._of(_core.Tokenizer.train_files(paths, options, progress))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
-        """Load a ``tokenizer.json`` in the Hugging Face layout.
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        split: str | None = None,
+        special_tokens: Mapping[str, int] | None = None,
+    ) -> Tokenizer:
+        """Load a ``tokenizer.json`` in the Hugging Face layout, or a ``.tiktoken`` file.
 
         Parameters
         ----------
         path : path
             The file, or a folder with a ``tokenizer.json`` in it (a dataset, a model).
+        split : {"gpt2", "cl100k", "o200k", "llama3", "qwen2"}, optional
+            The split pattern of a ``.tiktoken`` file. The files of tiktoken's own encodings are
+            told by their names (``cl100k_base.tiktoken``), with their special tokens.
+        special_tokens : mapping of str to int, optional
+            Special tokens of a ``.tiktoken`` file and their ids.
 
         Raises
         ------
         FileError
             A file that cannot be read, is damaged, or has a component that is not supported; the
             message names it.
+        ValueError
+            A split pattern that is not known, or none where one is needed.
         """
-        return cls._of(_core.Tokenizer.load(os.fspath(path)))
+        special = list((special_tokens or {}).items())
+        return cls._of(_core.Tokenizer.load(os.fspath(path), split or "", special))
 
     @classmethod
     def load_from_model(cls, path: str | os.PathLike[str]) -> Tokenizer | None:
@@ -210,6 +316,83 @@ class Tokenizer:
             raise TypeError("texts is one str; an iterable of them is expected, as [text]")
         return self._engine.encode_batch(list(texts), add_special_tokens)
 
+    def encode_fully(self, text: str, add_special_tokens: bool = False) -> Encoding:
+        """Encode a text, with the place of every token and the masks; slower than :meth:`encode`.
+
+        Offsets are those of the Hugging Face library.
+        """
+        return Encoding._of(self._engine.encode_fully(text, add_special_tokens))
+
+    def encode_batch_fully(
+        self,
+        texts: Iterable[str],
+        *,
+        add_special_tokens: bool = False,
+        max_length: int | None = None,
+        stride: int = 0,
+        truncation_side: str = "right",
+        padding: str | int | None = None,
+        pad_to_multiple_of: int = 1,
+        padding_side: str = "right",
+    ) -> EncodedBatch:
+        """Encode many texts with masks and offsets, cut into windows and padded as asked.
+
+        Parameters
+        ----------
+        texts : iterable of str
+        add_special_tokens : bool
+            As in :meth:`encode`; every window has them.
+        max_length : int, optional
+            Most tokens of a window, special ones included; a longer text has several windows.
+        stride : int
+            Tokens that a window shares with the one before it.
+        truncation_side : {"right", "left"}
+            Which end the first window leaves out.
+        padding : {"longest"} or int, optional
+            Pad to the longest encoding, or to a length, with the tokenizer's padding token.
+        pad_to_multiple_of : int
+            Round the length that is padded to up to a multiple.
+        padding_side : {"right", "left"}
+
+        Raises
+        ------
+        ValueError
+            An option out of range, or padding without a padding token.
+        """
+        if isinstance(texts, str):
+            raise TypeError("texts is one str; an iterable of them is expected, as [text]")
+        if isinstance(padding, str) and padding != "longest":
+            raise ValueError(f"padding is {padding!r}; it takes 'longest' or a length")
+        made = self._engine.encode_batch_fully(
+            list(texts),
+            add_special_tokens=add_special_tokens,
+            max_length=max_length,
+            stride=stride,
+            truncation_side=truncation_side,
+            padded_length=padding if isinstance(padding, int) else None,
+            pad_longest=padding == "longest",
+            pad_to_multiple_of=pad_to_multiple_of,
+            padding_side=padding_side,
+        )
+        windows = [[fields, *fields["overflowing"]] for fields in made]
+        text_of = [i for i, of_text in enumerate(windows) for _ in of_text]
+        return EncodedBatch(
+            [Encoding._of(fields) for of_text in windows for fields in of_text],
+            np.array(text_of, np.int32),
+        )
+
+    def vocabulary(self) -> dict[str, int]:
+        """Every token as the file writes it, and its id, in the order of ids."""
+        tokens = ((self.id_to_token(i), i) for i in range(self.vocab_size))
+        return {token: i for token, i in tokens if token}
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(repr(self))}</code>"
+
+    def show(self, text: str) -> TokenView:
+        """Return a view of a text's tokens that Jupyter shows in colours."""
+        return TokenView(text, self.encode_fully(text))
+
     def decode(self, ids: Ids, skip_special_tokens: bool = False) -> str:
         """Turn token ids into text.
 
@@ -244,7 +427,7 @@ class Tokenizer:
         return self._engine.token_to_id(token)
 
     def id_to_token(self, id: int) -> str:
-        """Return a token as the file writes it: "Ġ" is a space, "Ċ" a line feed."""
+        """Return a token as the file writes it ("Ġ" is a byte-level space, "Ċ" a line feed)."""
         return self._engine.id_to_token(id)
 
     def token_bytes(self, id: int) -> bytes:
@@ -290,7 +473,7 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         lowercase = ", lowercase" if self._engine.lowercase else ""
-        return f"<msltx.Tokenizer: bpe, {self.vocab_size} tokens{lowercase}>"
+        return f"<msltx.Tokenizer: {self._engine.model}, {self.vocab_size} tokens{lowercase}>"
 
     def __reduce__(self) -> tuple[Callable[[str], Tokenizer], tuple[str]]:
         return (Tokenizer.from_json, (self.to_json(),))
@@ -316,3 +499,26 @@ class StreamDecoder:
     def finish(self) -> str:
         """Return what still waits for the rest of a character, as U+FFFD."""
         return self._engine.finish()
+
+
+class TokenView:
+    """The tokens of a text, one after the other: coloured in Jupyter, between bars as text."""
+
+    # Light backgrounds that black text can be read on, one after the other.
+    COLOURS = ("#cfe8ff", "#ffe3c2", "#d8f5d0", "#f7d4ea", "#fff3b0", "#e0d9f7")
+
+    def __init__(self, text: str, encoding: Encoding) -> None:
+        self.text, self.encoding = text, encoding
+
+    def __repr__(self) -> str:
+        return "|".join(self.encoding.tokens)
+
+    def _repr_html_(self) -> str:
+        parts = []
+        for i, token in enumerate(self.encoding.tokens):
+            begin, end = self.encoding.offsets[i].tolist()
+            style = f"background:{self.COLOURS[i % len(self.COLOURS)]};color:black"
+            title = html.escape(f"{token} = {int(self.encoding.ids[i])}", quote=True)
+            shown = html.escape(self.text[begin:end] or token)
+            parts.append(f'<span style="{style}" title="{title}">{shown}</span>')
+        return f'<pre style="white-space:pre-wrap">{"".join(parts)}</pre>'

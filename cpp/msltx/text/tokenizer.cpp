@@ -6,10 +6,13 @@
 #include "msltx/base/error.h"
 #include "msltx/text/bpe_trainer.h"
 #include "msltx/text/byte_alphabet.h"
+#include "msltx/text/tiktoken.h"
 #include "msltx/text/tokenizer_json.h"
 #include "msltx/text/tokenizer_state.h"
-#include "msltx/text/unicode.h"
+#include "msltx/text/unigram.h"
 #include "msltx/text/word_counter.h"
+#include "msltx/text/word_level.h"
+#include "msltx/text/wordpiece.h"
 
 namespace msltx::text {
 namespace {
@@ -67,59 +70,116 @@ BpeTrainerOptions bpe_options(const TrainOptions& options) {
 
 }  // namespace
 
-Tokenizer::Tokenizer(TokenizerSpec spec) {
-  auto state = std::make_unique<State>();
-  state->spec = std::move(spec);
-  const auto& tokens = state->spec.tokens;
-  const auto size = static_cast<int64_t>(tokens.size());
-  state->ids.reserve(tokens.size());
+// Every token by id, the model's and the added ones.
+void Tokenizer::State::make_vocabulary() {
+  if (spec.model) {
+    const Vocabulary& vocabulary = spec.model->vocabulary();
+    tokens.resize(static_cast<size_t>(vocabulary.size()));
+    for (int32_t id = 0; id < vocabulary.size(); ++id) {
+      if (vocabulary.has(id)) tokens[static_cast<size_t>(id)] = vocabulary.token(id);
+    }
+    for (const AddedToken& added : spec.added) {
+      const auto place = static_cast<size_t>(added.id);
+      if (added.id < 0 || place > tokens.size() + spec.added.size()) {
+        throw ValueError(concat("added token ", added.content, " has id ", added.id,
+                                "; the vocabulary has ", tokens.size()));
+      }
+      if (place >= tokens.size()) tokens.resize(place + 1);
+      if (tokens[place].empty()) tokens[place] = added.content;
+    }
+  } else {
+    tokens = spec.tokens;
+  }
+  ids.reserve(tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) {
-    if (!tokens[i].empty() && !state->ids.try_emplace(tokens[i], static_cast<int32_t>(i)).second) {
+    if (tokens[i].empty()) continue;
+    const bool fresh = ids.insert_or_assign(tokens[i], static_cast<int32_t>(i)).second;
+    if (!fresh && !spec.model) {
       throw ValueError(concat("token ", tokens[i], " has two ids in the vocabulary"));
     }
-    state->bytes.push_back(from_byte_alphabet(tokens[i]).value_or(tokens[i]));
   }
-  state->special.resize(tokens.size());
-  std::vector<std::pair<std::string, int32_t>> raw, normalized;
-  for (const AddedToken& added : state->spec.added) {
-    const auto found = state->ids.find(added.content);
-    if (found == state->ids.end() || found->second != added.id) {
+  special.resize(tokens.size());
+  for (const AddedToken& added : spec.added) {
+    const auto found = ids.find(added.content);
+    if (found == ids.end() || found->second != added.id) {
       throw ValueError(concat("added token ", added.content, " has id ", added.id,
                               ", where the vocabulary has another token"));
     }
-    // Found in text as it is written, so that is what it decodes to, whatever bytes its letters
-    // would stand for.
-    std::string& bytes = state->bytes[static_cast<size_t>(added.id)];
-    if (bytes != added.content && !comes_from_bytes(added.content, state->spec)) {
-      bytes = added.content;
-    }
-    if (added.special) state->special[static_cast<size_t>(added.id)] = true;
-    std::string content = added.content;
-    if (added.normalized && state->spec.lowercase) {
-      content.clear();
-      append_lowercase(added.content, content);
-    }
-    (added.normalized ? normalized : raw).emplace_back(std::move(content), added.id);
+    if (added.special) special[static_cast<size_t>(added.id)] = true;
   }
-  for (const auto* ids : {&state->spec.prefix, &state->spec.suffix}) {
-    for (const int32_t id : *ids) {
-      if (id < 0 || id >= size) {
-        throw ValueError(
-            concat("the post-processor adds token id ", id, "; the vocabulary has ", size));
+}
+
+void Tokenizer::State::make_components() {
+  const auto name = [&](int32_t id) { return tokens[static_cast<size_t>(id)]; };
+  for (const auto* list : {&spec.prefix, &spec.suffix}) {
+    for (const int32_t id : *list) {
+      if (id < 0 || static_cast<size_t>(id) >= tokens.size()) {
+        throw ValueError(concat("the post-processor adds token id ", id, "; the vocabulary has ",
+                                tokens.size()));
       }
     }
   }
-  state->raw_matcher = TokenMatcher(std::move(raw));
-  state->normalized_matcher = TokenMatcher(std::move(normalized));
-  state->model = BpeModel(tokens, state->spec.merges, state->spec.ranks);
-  if (state->spec.ignore_merges) {
-    std::vector<bool> added(tokens.size());
-    for (const AddedToken& token : state->spec.added) added[static_cast<size_t>(token.id)] = true;
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      if (tokens[i].empty() || added[i]) continue;
-      state->whole_pieces.emplace(state->bytes[i], static_cast<int32_t>(i));
+  normalizer = make_normalizer(Json(normalizer_json(spec)));
+  pre_tokenizer = make_pre_tokenizer(Json(pre_tokenizer_json(spec)));
+  decoder = make_decoder(Json(decoder_json(spec)));
+  post_processor = make_post_processor(Json(post_processor_json(spec, name)));
+  tracks_always = normalizer && spec.pre_tokenizer.find("\"first\"") != std::string::npos;
+  if (const auto* unigram = dynamic_cast<const Unigram*>(spec.model.get())) {
+    shown_as_written = unigram->spec().unk_id;
+  }
+  affixes_only = !post_processor || post_processor->affixes();
+}
+
+void Tokenizer::State::make_matchers() {
+  std::vector<AddedToken> raw, normalized;
+  for (AddedToken added : spec.added) {
+    if (!added.normalized) {
+      raw.push_back(std::move(added));
+      continue;
+    }
+    if (normalizer) {
+      AlignedText content(added.content, false);
+      normalizer->normalize(content);
+      if (content.text() != added.content) {
+        normalized_added[added.id] = content.text();
+        added.content = content.text();
+      }
+    }
+    normalized.push_back(std::move(added));
+  }
+  raw_matcher = TokenMatcher(std::move(raw));
+  normalized_matcher = TokenMatcher(std::move(normalized));
+}
+
+void Tokenizer::State::make_byte_level() {
+  for (const std::string& token : tokens) {
+    bytes.push_back(from_byte_alphabet(token).value_or(token));
+  }
+  for (const AddedToken& added : spec.added) {
+    // Found in text as it is written, so that is what it decodes to, whatever bytes its letters
+    // would stand for.
+    std::string& as_bytes = bytes[static_cast<size_t>(added.id)];
+    if (as_bytes != added.content && !comes_from_bytes(added.content, spec)) {
+      as_bytes = added.content;
     }
   }
+  bpe = BpeModel(tokens, spec.merges, spec.ranks);
+  if (!spec.ignore_merges) return;
+  std::vector<bool> is_added(tokens.size());
+  for (const AddedToken& added : spec.added) is_added[static_cast<size_t>(added.id)] = true;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i].empty() || is_added[i]) continue;
+    whole_pieces.emplace(bytes[i], static_cast<int32_t>(i));
+  }
+}
+
+Tokenizer::Tokenizer(TokenizerSpec spec) {
+  auto state = std::make_unique<State>();
+  state->spec = std::move(spec);
+  state->make_vocabulary();
+  state->make_components();
+  state->make_matchers();
+  if (state->byte_level()) state->make_byte_level();
   state->roles = find_roles(state->spec.added);
   state_ = std::move(state);
 }
@@ -128,7 +188,24 @@ Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
-Tokenizer Tokenizer::load(const Path& path) {
+Tokenizer Tokenizer::load(const Path& path, const LoadOptions& options) {
+  if (path.extension() == ".tiktoken") {
+    const auto known = known_encoding(path.stem().string());
+    const auto split = options.split.empty() && known ? std::optional(known->split)
+                                                      : split_pattern_from_name(options.split);
+    if (!split) {
+      throw ValueError(concat("split is ", options.split.empty() ? "not given" : options.split,
+                              "; for ", path.string(),
+                              " it takes gpt2, cl100k, o200k, llama3 or qwen2"));
+    }
+    const bool own = options.special_tokens.empty() && options.split.empty();
+    return Tokenizer(parse_tiktoken(read_file(path), path.string(), *split,
+                                    own ? known->special_tokens : options.special_tokens));
+  }
+  if (!options.split.empty() || !options.special_tokens.empty()) {
+    throw ValueError(
+        concat("split and special_tokens are for .tiktoken files, not for ", path.string()));
+  }
   std::error_code error;  // a path that cannot be looked at is read_file's to report
   const Path file = std::filesystem::is_directory(path, error) ? path / kFileName : path;
   return from_json(read_file(file), file.string());
@@ -143,7 +220,10 @@ Tokenizer Tokenizer::from_json(std::string_view json, const std::string& name) {
   }
 }
 
-std::string Tokenizer::to_json() const { return write_tokenizer_json(state_->spec); }
+std::string Tokenizer::to_json() const {
+  return write_tokenizer_json(state_->spec,
+                              [&](int32_t id) { return state_->tokens[static_cast<size_t>(id)]; });
+}
 
 void Tokenizer::save(const Path& path) const { write_file(path, to_json()); }
 
@@ -216,15 +296,41 @@ const std::string& Tokenizer::State::token(int32_t id,
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  if (!is_byte_level()) {
+    std::vector<std::string> tokens;
+    tokens.reserve(ids.size());
+    for (const int32_t id : ids) {
+      const std::string& token = id_to_token(id);
+      if (token.empty() || (skip_special_tokens && is_special(id))) continue;
+      const auto normalized = state_->normalized_added.find(id);
+      tokens.push_back(normalized == state_->normalized_added.end() ? token : normalized->second);
+    }
+    std::string out;
+    if (state_->decoder) state_->decoder->decode(tokens);
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if (!state_->decoder && i > 0) out += ' ';
+      out += tokens[i];
+    }
+    return out;
+  }
   std::string out;
   for (const int32_t id : ids) {
-    const std::string& bytes = token_bytes(id);
+    const std::string& bytes = state_->token(id, state_->bytes);
     if (!skip_special_tokens || !is_special(id)) out += bytes;
   }
   return find_invalid_utf8(out) == kValid ? out : replace_invalid_utf8(out);
 }
 
-int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(state_->spec.tokens.size()); }
+std::string_view Tokenizer::model_name() const {
+  const Model* const model = state_->spec.model.get();
+  if (dynamic_cast<const WordPiece*>(model)) return "wordpiece";
+  if (dynamic_cast<const Unigram*>(model)) return "unigram";
+  return dynamic_cast<const WordLevel*>(model) ? "word_level" : "bpe";
+}
+
+bool Tokenizer::is_byte_level() const { return state_->byte_level(); }
+
+int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(state_->tokens.size()); }
 
 std::optional<int32_t> Tokenizer::token_to_id(std::string_view token) const {
   const auto found = state_->ids.find(token);
@@ -233,11 +339,12 @@ std::optional<int32_t> Tokenizer::token_to_id(std::string_view token) const {
 }
 
 const std::string& Tokenizer::id_to_token(int32_t id) const {
-  return state_->token(id, state_->spec.tokens);
+  return state_->token(id, state_->tokens);
 }
 
-const std::string& Tokenizer::token_bytes(int32_t id) const {
-  return state_->token(id, state_->bytes);
+std::string Tokenizer::token_bytes(int32_t id) const {
+  if (is_byte_level()) return state_->token(id, state_->bytes);
+  return decode({&id, 1});
 }
 
 bool Tokenizer::is_special(int32_t id) const {
@@ -249,7 +356,8 @@ const TokenRoles& Tokenizer::roles() const { return state_->roles; }
 const TokenizerSpec& Tokenizer::spec() const { return state_->spec; }
 
 std::string StreamDecoder::push(int32_t id) {
-  const std::string& bytes = tokenizer_.token_bytes(id);
+  if (!tokenizer_.is_byte_level()) return push_through_decoder(id);
+  const std::string bytes = tokenizer_.token_bytes(id);
   if (!skip_special_tokens_ || !tokenizer_.is_special(id)) pending_ += bytes;
   const size_t ready = pending_.size() - incomplete_utf8_tail(pending_);
   std::string out = replace_invalid_utf8(std::string_view(pending_).substr(0, ready));
@@ -257,9 +365,31 @@ std::string StreamDecoder::push(int32_t id) {
   return out;
 }
 
+// Decodes what was shown last together with what is new, so that the decoder sees the neighbours;
+// a text that ends with U+FFFD may be half a character and waits.
+std::string StreamDecoder::push_through_decoder(int32_t id) {
+  ids_.push_back(id);
+  const std::string text = tokenizer_.decode(ids_, skip_special_tokens_);
+  if (text.size() <= shown_.size() || text.ends_with("\xEF\xBF\xBD") || !text.starts_with(shown_)) {
+    return "";
+  }
+  std::string out = text.substr(shown_.size());
+  ids_.erase(ids_.begin(), ids_.begin() + static_cast<ptrdiff_t>(shown_ids_));
+  shown_ids_ = ids_.size();
+  shown_ = tokenizer_.decode(ids_, skip_special_tokens_);
+  return out;
+}
+
 std::string StreamDecoder::finish() {
   std::string out = replace_invalid_utf8(pending_);
+  if (!ids_.empty()) {
+    const std::string text = tokenizer_.decode(ids_, skip_special_tokens_);
+    if (text.size() > shown_.size()) out += text.substr(shown_.size());
+  }
   pending_.clear();
+  ids_.clear();
+  shown_.clear();
+  shown_ids_ = 0;
   return out;
 }
 

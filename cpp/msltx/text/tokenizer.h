@@ -1,5 +1,7 @@
-// Tokenizer: text to token ids and back. Byte-level BPE with a split pattern, in the layout of the
-// Hugging Face tokenizer.json. A tokenizer never changes once made and is safe for concurrent use.
+// Tokenizer: text to token ids and back, from a pipeline of normalizer, pre-tokenizer, model,
+// post-processor and decoder in the layout of the Hugging Face tokenizer.json. Byte-level BPE with
+// one of the known split patterns has a way of its own, which is faster. A tokenizer never changes
+// once made and is safe for concurrent use.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +18,8 @@
 #include "msltx/base/file.h"
 #include "msltx/text/added_tokens.h"
 #include "msltx/text/cleaning.h"
+#include "msltx/text/encoding.h"
+#include "msltx/text/model.h"
 #include "msltx/text/piece_table.h"
 #include "msltx/text/progress.h"
 #include "msltx/text/split_pattern.h"
@@ -42,8 +46,14 @@ struct TokenizerSpec {
   bool ignore_merges = false;  // a piece that is a token is that token, whatever the merges make
   // What add_special_tokens puts before and after the ids of a text.
   std::vector<int32_t> prefix, suffix;
-  std::string unk_token;       // for the file only: every byte has a token
-  std::string post_processor;  // JSON as it was read; empty: derived from prefix and suffix
+  std::string unk_token;  // for the file only: every byte has a token
+  // Any model but byte-level BPE, which has `tokens` and `merges` instead.
+  std::shared_ptr<const Model> model;
+  // Components as JSON. Empty means none; beside byte-level BPE the pre-tokenizer and the decoder
+  // then follow from the fields above, and always the post-processor from prefix and suffix.
+  std::string normalizer, pre_tokenizer, post_processor, decoder;
+  // As a file set them; nothing here truncates or pads unasked.
+  std::string truncation, padding;
 };
 
 inline const std::vector<std::string>& default_special_tokens() {
@@ -67,6 +77,25 @@ Cleaning training_cleaning(const TrainOptions& options);
 // Throws ValueError for what Tokenizer::train refuses whatever the text, before it is read.
 void check(const TrainOptions& options);
 
+// What a .tiktoken file leaves out. For the files of tiktoken's own encodings, told by their names
+// (cl100k_base.tiktoken), both are known.
+struct LoadOptions {
+  std::string split;  // name of the pattern; empty: the file's name says
+  std::vector<std::pair<std::string, int32_t>> special_tokens;
+};
+
+// How a batch is cut and padded.
+struct BatchOptions {
+  bool add_special_tokens = false;
+  std::optional<int64_t> max_length;  // special tokens included; what is over goes or overflows
+  int64_t stride = 0;                 // tokens that a window shares with the one before it
+  Side truncation_side = Side::right;
+  enum class Padding : uint8_t { none, longest, fixed } padding = Padding::none;
+  int64_t padded_length = 0;       // with Padding::fixed
+  int64_t pad_to_multiple_of = 1;  // of what is padded to
+  Side padding_side = Side::right;
+};
+
 class Tokenizer {
  public:
   explicit Tokenizer(TokenizerSpec spec);  // throws ValueError where the parts do not fit together
@@ -74,7 +103,8 @@ class Tokenizer {
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
-  static Tokenizer load(const Path& path);  // a tokenizer.json, or a folder that has one
+  // A tokenizer.json, a folder that has one, or a .tiktoken file.
+  static Tokenizer load(const Path& path, const LoadOptions& options = {});
   static Tokenizer from_json(std::string_view json, const std::string& name = "tokenizer.json");
   std::string to_json() const;
   void save(const Path& path) const;  // whole or not at all
@@ -99,6 +129,13 @@ class Tokenizer {
                                                  Executor& executor,
                                                  bool add_special_tokens = false) const;
 
+  // The same ids with all that is known of them. Slower.
+  Encoding encode_fully(std::string_view text, bool add_special_tokens = false) const;
+  // Of every text its encoding, cut and padded; windows beyond the first are in `overflowing`.
+  // Throws ValueError where there is no padding token to pad with, and for impossible options.
+  std::vector<Encoding> encode_batch_fully(std::span<const std::string_view> texts,
+                                           const BatchOptions& options, Executor& executor) const;
+
   // The text of the ids; bytes that are not UTF-8 become U+FFFD. Throws ValueError for an id
   // outside the vocabulary.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = false) const;
@@ -106,12 +143,16 @@ class Tokenizer {
   int64_t vocab_size() const;
   std::optional<int32_t> token_to_id(std::string_view token) const;
   const std::string& id_to_token(int32_t id) const;  // as the file writes it ("Ġthe")
-  const std::string& token_bytes(int32_t id) const;  // what decoding it gives (" the")
+  std::string token_bytes(int32_t id) const;         // what decoding it alone gives (" the")
   bool is_special(int32_t id) const;
   const TokenRoles& roles() const;
   const TokenizerSpec& spec() const;
+  bool is_byte_level() const;           // byte-level BPE with a known split pattern
+  std::string_view model_name() const;  // bpe, wordpiece, unigram, word_level
 
  private:
+  Encoding encode_places(std::string_view text) const;
+
   struct State;
   struct Workspace;
   class Lease;
@@ -131,9 +172,16 @@ class StreamDecoder {
   std::string finish();
 
  private:
+  std::string push_through_decoder(int32_t id);
+
   const Tokenizer& tokenizer_;
   bool skip_special_tokens_;
-  std::string pending_;
+  std::string pending_;  // of byte-level BPE: bytes that wait
+  // Of others, whose decoders look at neighbours: the tokens since the last but one text that was
+  // handed out, their text up to the last one, and how many they are.
+  std::vector<int32_t> ids_;
+  std::string shown_;
+  size_t shown_ids_ = 0;
 };
 
 }  // namespace msltx::text

@@ -5,10 +5,10 @@
 #include <cstring>
 
 #include "msltx/base/error.h"
+#include "msltx/text/hf_unicode.h"
 #include "msltx/text/split_pattern.h"
 #include "msltx/text/tokenizer.h"
 #include "msltx/text/tokenizer_state.h"
-#include "msltx/text/unicode.h"
 
 namespace msltx::text {
 namespace {
@@ -20,23 +20,6 @@ constexpr size_t kBytesPerTokenGuess = 4;  // English prose has more
 void check_valid(std::string_view text) {
   const size_t bad = find_invalid_utf8(text);
   if (bad != kValid) throw ValueError(concat("the text has ", describe_invalid_utf8(text, bad)));
-}
-
-// on_text and on_token in turn, over the whole of `text`.
-template <class OnText, class OnToken>
-void for_each_segment(const TokenMatcher& matcher, std::string_view text, OnText&& on_text,
-                      OnToken&& on_token) {
-  size_t from = 0;
-  if (!matcher.empty()) {
-    for (;;) {
-      const TokenMatcher::Match match = matcher.find(text, from);
-      if (match.id < 0) break;
-      if (match.begin > from) on_text(text.substr(from, match.begin - from));
-      on_token(match.id);
-      from = match.end;
-    }
-  }
-  if (from < text.size()) on_text(text.substr(from));
 }
 
 // The parts of a text that tasks take: stretches of text, and added tokens found between them.
@@ -75,15 +58,23 @@ Tokenizer::Lease::~Lease() {
 
 void Tokenizer::State::encode_text(std::string_view text, Workspace& workspace,
                                    std::vector<int32_t>& out) const {
+  if (!byte_level()) return encode_through_pipeline(text, workspace, out);
   for_each_segment(
       raw_matcher, text,
       [&](std::string_view segment) {
-        if (!spec.lowercase) return encode_normalized(segment, workspace, out);
-        workspace.normalized.clear();
-        append_lowercase(segment, workspace.normalized);
-        encode_normalized(workspace.normalized, workspace, out);
+        if (spec.lowercase) {
+          workspace.normalized.clear();
+          hf::append_lowercase(segment, workspace.normalized);
+          encode_normalized(workspace.normalized, workspace, out);
+        } else if (normalizer) {
+          AlignedText normalized(segment, false);
+          normalizer->normalize(normalized);
+          encode_normalized(normalized.text(), workspace, out);
+        } else {
+          encode_normalized(segment, workspace, out);
+        }
       },
-      [&](int32_t id) { out.push_back(id); });
+      [&](int32_t id, std::string_view) { out.push_back(id); });
 }
 
 void Tokenizer::State::encode_normalized(std::string_view text, Workspace& workspace,
@@ -98,7 +89,7 @@ void Tokenizer::State::encode_normalized(std::string_view text, Workspace& works
         workspace.prefixed += segment;
         encode_pieces(workspace.prefixed, workspace, out);
       },
-      [&](int32_t id) { out.push_back(id); });
+      [&](int32_t id, std::string_view) { out.push_back(id); });
 }
 
 void Tokenizer::State::encode_pieces(std::string_view text, Workspace& workspace,
@@ -113,7 +104,7 @@ void Tokenizer::State::encode_piece(std::string_view piece, Workspace& workspace
       return out.push_back(found->second);
     }
   }
-  model.encode_piece(piece, workspace.scratch, out);
+  bpe.encode_piece(piece, workspace.scratch, out);
 }
 
 // A few pieces at a time: cut, then looked up, so that the cache's memory is on its way meanwhile.
@@ -176,6 +167,11 @@ void Tokenizer::State::encode(std::string_view text, bool add_special_tokens, Wo
 
 void Tokenizer::encode(std::string_view text, std::vector<int32_t>& out,
                        bool add_special_tokens) const {
+  if (!state_->affixes_only) {
+    const Encoding encoding = encode_fully(text, add_special_tokens);
+    out.insert(out.end(), encoding.ids.begin(), encoding.ids.end());
+    return;
+  }
   const Lease workspace(*state_);
   state_->encode(text, add_special_tokens, *workspace, out);
 }
@@ -189,20 +185,24 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
 
 std::vector<int32_t> Tokenizer::encode_parallel(std::string_view text, Executor& executor,
                                                 bool add_special_tokens) const {
-  if (text.size() <= kTaskBytes) return encode(text, add_special_tokens);
+  if (text.size() <= kTaskBytes || !state_->byte_level()) {
+    return encode(text, add_special_tokens);
+  }
   check_valid(text);
   std::vector<Part> parts;
   for_each_segment(
       state_->raw_matcher, text,
       [&](std::string_view segment) {
-        // A token with a space inside that is found later must not be cut.
-        if (state_->normalized_matcher.spans_spaces()) {
+        // A token with a space inside that is found later must not be cut, nor what a normalizer
+        // may make of a space and its neighbours.
+        if (state_->normalized_matcher.spans_spaces() ||
+            (state_->normalizer && !state_->spec.lowercase)) {
           parts.push_back({segment});
         } else {
           cut_into_parts(segment, parts);
         }
       },
-      [&](int32_t id) { parts.push_back({{}, id}); });
+      [&](int32_t id, std::string_view) { parts.push_back({{}, id}); });
 
   std::vector<size_t> first_of_task{0};
   size_t bytes = 0;
@@ -256,7 +256,11 @@ std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::s
     const auto k = static_cast<size_t>(task);
     const Lease workspace(*state_);
     for (size_t i = first_of_task[k]; i < first_of_task[k + 1]; ++i) {
-      state_->encode(texts[i], add_special_tokens, *workspace, ids[i]);
+      if (state_->affixes_only) {
+        state_->encode(texts[i], add_special_tokens, *workspace, ids[i]);
+      } else {
+        ids[i] = encode_fully(texts[i], add_special_tokens).ids;
+      }
     }
   });
   return ids;

@@ -1,420 +1,241 @@
 #include "msltx/text/tokenizer_json.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <unordered_map>
 
 #include "msltx/base/error.h"
+#include "msltx/text/byte_alphabet.h"
+#include "msltx/text/decoder.h"
 #include "msltx/text/json.h"
+#include "msltx/text/json_fields.h"
+#include "msltx/text/model_json.h"
+#include "msltx/text/normalizer.h"
+#include "msltx/text/post_processor.h"
+#include "msltx/text/pre_tokenizer.h"
 
 namespace msltx::text {
 namespace {
 
 using json = nlohmann::json;
-using ordered_json = nlohmann::ordered_json;  // for writing; its look-ups are linear
 
-constexpr int64_t kMaxVocabSize = int64_t{1} << 30;
-
-// [BOS] $A [EOS] as the Hugging Face library writes it.
-ordered_json template_processor(const TokenizerSpec& spec) {
-  using Json = ordered_json;
-  Json single = Json::array(), second = Json::array(), special = Json::object();
-  const auto add = [&](Json& list, const std::vector<int32_t>& ids, int type_id) {
-    for (const int32_t id : ids) {
-      const std::string& token = spec.tokens[static_cast<size_t>(id)];
-      list.push_back({{"SpecialToken", {{"id", token}, {"type_id", type_id}}}});
-      special[token] = {
-          {"id", token}, {"ids", Json::array({id})}, {"tokens", Json::array({token})}};
-    }
-  };
-  const auto sequence = [](const char* name, int type_id) {
-    return Json{{"Sequence", {{"id", name}, {"type_id", type_id}}}};
-  };
-  add(single, spec.prefix, 0);
-  single.push_back(sequence("A", 0));
-  add(single, spec.suffix, 0);
-  second.push_back(sequence("B", 1));
-  add(second, spec.suffix, 1);
-  Json pair = single;
-  for (const Json& piece : second) pair.push_back(piece);
-  return {{"type", "TemplateProcessing"},
-          {"single", single},
-          {"pair", pair},
-          {"special_tokens", special}};
-}
-
-// One reading of one file: every complaint begins with the file's name.
+// One reading of one file. Complaints are ValueErrors that go on after the file's name.
 class Reader {
  public:
-  Reader(const json& root, const std::string& name) : root_(root), name_(name) {}
+  explicit Reader(const json& root) : root_(root) {}
 
   TokenizerSpec read() {
-    if (!root_.is_object()) fail("is not a JSON object");
-    if (text_of(root_, "version", "1.0") != "1.0") {
-      fail(concat("has version ", root_["version"].dump(), "; 1.0 is read"));
+    if (!root_.is_object()) throw ValueError("is not a JSON object");
+    if (text_field(root_, "version", "1.0") != "1.0") {
+      throw ValueError(concat("has version ", root_["version"].dump(), "; 1.0 is read"));
     }
-    for (const char* part : {"truncation", "padding"}) {
-      if (has(root_, part)) fail(concat("sets ", part, ", which is not supported"));
+    const json& model = member_of(root_, "model");
+    if (!model.is_object()) throw ValueError("has no model");
+    read_normalizer();
+    if (is_byte_level(model)) {
+      read_byte_level(model);
+    } else {
+      read_other(model);
     }
-    read_model();
     read_added_tokens();
-    read_normalizer(member(root_, "normalizer"));
-    read_pre_tokenizer();
-    read_decoder();
-    read_post_processor(member(root_, "post_processor"));
-    if (has(root_, "post_processor")) keep_post_processor(root_["post_processor"]);
+    read_post_processor();
+    spec_.truncation = written("truncation");
+    spec_.padding = written("padding");
     return std::move(spec_);
   }
 
  private:
-  [[noreturn]] void fail(const std::string& what) const {
-    throw FileError(concat(name_, " ", what));
-  }
-  [[noreturn]] void unknown(std::string_view part, const std::string& type) const {
-    fail(concat("has ", part, " ", type, ", which is not supported"));
+  std::string written(const char* key) const {
+    const json& value = member_of(root_, key);
+    return value.is_null() ? "" : value.dump();
   }
 
-  static const json& member(const json& object, const char* key) {
-    static const json null;
-    const auto found = object.find(key);
-    return found == object.end() ? null : *found;
-  }
-  static bool has(const json& object, const char* key) { return !member(object, key).is_null(); }
-
-  std::string text_of(const json& object, const char* key, const std::string& otherwise) const {
-    const json& value = member(object, key);
-    if (value.is_null()) return otherwise;
-    if (!value.is_string()) fail(concat("has ", key, " ", value.dump(), " where text is expected"));
-    return value.get<std::string>();
-  }
-  bool flag_of(const json& object, const char* key, bool otherwise) const {
-    const json& value = member(object, key);
-    if (value.is_null()) return otherwise;
-    if (!value.is_boolean()) {
-      fail(concat("has ", key, " ", value.dump(), " where true or false is expected"));
+  // Whether the file amounts to byte-level BPE by one of the known patterns.
+  bool is_byte_level(const json& model) {
+    if (model_type(model) != "BPE") return false;
+    const json& dropout = member_of(model, "dropout");
+    if (!dropout.is_null() && dropout != 0.0) return false;  // read_model complains
+    if (!text_field(model, "continuing_subword_prefix", "").empty() ||
+        !text_field(model, "end_of_word_suffix", "").empty() ||
+        flag_field(model, "byte_fallback", false)) {
+      return false;
     }
-    return value.get<bool>();
-  }
-  int32_t id_of(const json& value, const std::string& token) const {
-    if (!value.is_number_integer() || value < 0 || value >= kMaxVocabSize) {
-      fail(concat("gives token ", token, " the id ", value.dump(), "; ids are 0 to ",
-                  kMaxVocabSize - 1));
+    const json& decoder = member_of(root_, "decoder");
+    if (decoder.is_null() || type_of(decoder, "decoder") != "ByteLevel") return false;
+    const json& vocabulary = member_of(model, "vocab");
+    if (!vocabulary.is_object()) return true;  // read_byte_level complains
+    for (const char32_t c : byte_alphabet()) {
+      std::string token;
+      append_utf8(token, c);
+      if (!vocabulary.contains(token)) return false;
     }
-    return value.get<int32_t>();
-  }
-  // The type of a component, which is an object that names it.
-  std::string type_of(const json& component, std::string_view part) const {
-    if (!component.is_object())
-      fail(concat("has ", part, " ", component.dump(), "; an object is expected"));
-    const json& type = member(component, "type");
-    if (!type.is_string()) fail(concat("has ", part, " without a type"));
-    return type.get<std::string>();
+    return known_split(member_of(root_, "pre_tokenizer"));
   }
 
-  void read_model() {
-    const json& model = member(root_, "model");
-    if (!model.is_object()) fail("has no model");
-    const std::string type =
-        text_of(model, "type", has(model, "merges") ? "BPE" : "without a type");
-    if (type != "BPE") unknown("model", type);
-    const json& dropout = member(model, "dropout");
-    if (!dropout.is_null() && dropout != 0.0) unknown("model option dropout", dropout.dump());
-    for (const char* option : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-      const std::string value = text_of(model, option, "");
-      if (!value.empty()) unknown(concat("model option ", option), value);
+  // ByteLevel alone, or Split by a known expression before it.
+  bool known_split(const json& pre_tokenizer) {
+    if (pre_tokenizer.is_null()) return false;
+    const std::string type = type_of(pre_tokenizer, "pre_tokenizer");
+    if (type == "ByteLevel") {
+      spec_.add_prefix_space = flag_field(pre_tokenizer, "add_prefix_space", true);
+      return flag_field(pre_tokenizer, "use_regex", true);
     }
-    if (flag_of(model, "byte_fallback", false)) unknown("model option byte_fallback", "true");
-    spec_.ignore_merges = flag_of(model, "ignore_merges", false);
-    spec_.unk_token = text_of(model, "unk_token", "");
-    read_vocabulary(member(model, "vocab"));
-    read_merges(member(model, "merges"));
+    const json& parts = member_of(pre_tokenizer, "pretokenizers");
+    if (type != "Sequence" || !parts.is_array() || parts.size() != 2) return false;
+    const json &split = parts[0], &bytes = parts[1];
+    if (type_of(split, "pre_tokenizer") != "Split" ||
+        type_of(bytes, "pre_tokenizer") != "ByteLevel") {
+      return false;
+    }
+    const json& regex = member_of(member_of(split, "pattern"), "Regex");
+    const auto known =
+        regex.is_string() ? split_pattern_from_regex(regex.get<std::string>()) : std::nullopt;
+    // Every known expression matches everything: removing what is between matches changes nothing.
+    const std::string behavior = text_field(split, "behavior", "");
+    const bool invert = flag_field(split, "invert", false);
+    if (!known || !((behavior == "Isolated" && !invert) || (behavior == "Removed" && invert)) ||
+        flag_field(bytes, "use_regex", true) || flag_field(bytes, "add_prefix_space", true)) {
+      return false;
+    }
+    spec_.split = *known;
+    return true;
   }
 
-  void read_vocabulary(const json& vocabulary) {
-    if (!vocabulary.is_object()) fail("has no model.vocab");
-    const size_t size = vocabulary.size();
-    spec_.tokens.resize(size);
-    std::vector<bool> taken(size);
-    for (const auto& [token, value] : vocabulary.items()) {
-      const auto id = static_cast<size_t>(id_of(value, token));
-      if (id >= size) {
-        fail(concat("gives token ", token, " the id ", id, "; its ", size,
-                    " tokens have the ids 0 to ", size - 1));
+  void read_byte_level(const json& model) {
+    spec_.ignore_merges = flag_field(model, "ignore_merges", false);
+    spec_.unk_token = text_field(model, "unk_token", "");
+    for (auto& [token, id] : read_vocabulary(model)) {
+      const auto place = static_cast<size_t>(id);
+      if (place >= spec_.tokens.size()) spec_.tokens.resize(place + 1);
+      if (!spec_.tokens[place].empty()) {
+        throw ValueError(concat("gives id ", id, " to ", spec_.tokens[place], " and to ", token));
       }
-      if (taken[id]) fail(concat("gives id ", id, " to ", spec_.tokens[id], " and to ", token));
-      taken[id] = true;
-      spec_.tokens[id] = token;
-      ids_.emplace(token, static_cast<int32_t>(id));
+      spec_.tokens[place] = token;
+      ids_.emplace(token, id);
     }
-  }
-
-  void read_merges(const json& merges) {
-    if (!merges.is_array()) fail("has no model.merges");
-    spec_.merges.reserve(merges.size());
-    for (const json& merge : merges) {
-      std::string left, right;
-      if (merge.is_string()) {
-        const std::string text = merge.get<std::string>();
-        const size_t space = text.find(' ');
-        if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-          fail(concat("has the merge \"", text, "\"; two tokens and a space are expected"));
-        }
-        left = text.substr(0, space);
-        right = text.substr(space + 1);
-      } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() &&
-                 merge[1].is_string()) {
-        left = merge[0].get<std::string>();
-        right = merge[1].get<std::string>();
-      } else {
-        fail(concat("has the merge ", merge.dump(), "; two tokens are expected"));
+    const auto merged_id = [&](const std::string& token) {
+      const auto found = ids_.find(token);
+      if (found == ids_.end()) {
+        throw ValueError(concat("merges ", token, ", which is not in its vocabulary"));
       }
+      return found->second;
+    };
+    for (const auto& [left, right] : read_merges(model)) {
       spec_.merges.emplace_back(merged_id(left), merged_id(right));
     }
+    spec_.pre_tokenizer = written("pre_tokenizer");
+    if (json(pre_tokenizer_json(spec_)) == member_of(root_, "pre_tokenizer")) {
+      spec_.pre_tokenizer.clear();
+    }
+    make_pre_tokenizer(member_of(root_, "pre_tokenizer"));
   }
-  int32_t merged_id(const std::string& token) const {
-    const auto found = ids_.find(token);
-    if (found == ids_.end()) fail(concat("merges ", token, ", which is not in its vocabulary"));
-    return found->second;
+
+  void read_other(const json& model) {
+    spec_.add_prefix_space = false;
+    spec_.split = SplitPattern::gpt2;
+    spec_.model = read_model(model);
+    make_pre_tokenizer(member_of(root_, "pre_tokenizer"));
+    make_decoder(member_of(root_, "decoder"));
+    spec_.pre_tokenizer = written("pre_tokenizer");
+    spec_.decoder = written("decoder");
+    const Vocabulary& vocabulary = spec_.model->vocabulary();
+    for (int32_t id = 0; id < vocabulary.size(); ++id) {
+      if (vocabulary.has(id)) ids_[vocabulary.token(id)] = id;
+    }
+  }
+
+  void read_normalizer() {
+    const json& normalizer = member_of(root_, "normalizer");
+    if (normalizer.is_null()) return;
+    make_normalizer(normalizer);
+    const json& parts = member_of(normalizer, "normalizers");
+    const bool alone = parts.is_array() && parts.size() == 1;
+    if (type_of(alone ? parts[0] : normalizer, "normalizer") == "Lowercase") {
+      spec_.lowercase = true;
+    } else {
+      spec_.normalizer = normalizer.dump();
+    }
   }
 
   void read_added_tokens() {
-    const json& list = member(root_, "added_tokens");
+    const json& list = member_of(root_, "added_tokens");
     if (list.is_null()) return;
-    if (!list.is_array()) fail("has added_tokens that are no list");
+    if (!list.is_array()) throw ValueError("has added_tokens that are no list");
+    // New ones follow the model's tokens, counted without holes, as the library gives them.
+    auto next = static_cast<int64_t>(ids_.size());
     for (const json& entry : list) {
-      if (!entry.is_object()) fail(concat("has the added token ", entry.dump()));
+      if (!entry.is_object()) throw ValueError(concat("has the added token ", entry.dump()));
       AddedToken token;
-      token.content = text_of(entry, "content", "");
-      if (token.content.empty())
-        fail(concat("has the added token ", entry.dump(), " without content"));
-      token.id = id_of(member(entry, "id"), token.content);
-      token.special = flag_of(entry, "special", false);
-      token.normalized = flag_of(entry, "normalized", true);
-      for (const char* option : {"single_word", "lstrip", "rstrip"}) {
-        if (flag_of(entry, option, false)) {
-          unknown(concat("added token ", token.content, " with"), option);
-        }
+      token.content = text_field(entry, "content", "");
+      if (token.content.empty()) {
+        throw ValueError(concat("has the added token ", entry.dump(), " without content"));
       }
+      const int64_t id = count_field(entry, "id");
+      token.special = flag_field(entry, "special", false);
+      token.normalized = flag_field(entry, "normalized", true);
+      token.single_word = flag_field(entry, "single_word", false);
+      token.lstrip = flag_field(entry, "lstrip", false);
+      token.rstrip = flag_field(entry, "rstrip", false);
       const auto known = ids_.find(token.content);
       if (known == ids_.end()) {
-        if (static_cast<size_t>(token.id) != spec_.tokens.size()) {
-          fail(concat("gives the added token ", token.content, " the id ", token.id,
-                      "; the next one is ", spec_.tokens.size()));
+        if (id != next) {
+          throw ValueError(concat("gives the added token ", token.content, " the id ", id,
+                                  "; the next one is ", next));
         }
-        spec_.tokens.push_back(token.content);
-        ids_.emplace(token.content, token.id);
-      } else if (known->second != token.id) {
-        fail(concat("gives the added token ", token.content, " the id ", token.id,
-                    " and in its vocabulary ", known->second));
+        ids_.emplace(token.content, static_cast<int32_t>(id));
+        ++next;
+      } else if (known->second != id) {
+        throw ValueError(concat("gives the added token ", token.content, " the id ", id,
+                                " and in its vocabulary ", known->second));
+      }
+      token.id = static_cast<int32_t>(id);
+      if (!spec_.model) {
+        if (spec_.tokens.size() <= static_cast<size_t>(id)) {
+          spec_.tokens.resize(static_cast<size_t>(id) + 1);
+        }
+        std::string& place = spec_.tokens[static_cast<size_t>(id)];
+        if (!place.empty() && place != token.content) {
+          throw ValueError(concat("gives the added token ", token.content, " the id ", id,
+                                  " of the token ", place));
+        }
+        place = token.content;
       }
       spec_.added.push_back(std::move(token));
     }
   }
 
-  void read_normalizer(const json& normalizer) {
-    if (normalizer.is_null()) return;
-    const std::string type = type_of(normalizer, "normalizer");
-    if (type == "Lowercase") {
-      spec_.lowercase = true;
-    } else if (type == "Sequence") {
-      for (const json& part : member(normalizer, "normalizers")) read_normalizer(part);
-    } else {
-      unknown("normalizer", type);
-    }
-  }
-
-  void read_pre_tokenizer() {
-    const json& pre_tokenizer = member(root_, "pre_tokenizer");
-    if (pre_tokenizer.is_null()) unknown("pre_tokenizer", "null");
-    const std::string type = type_of(pre_tokenizer, "pre_tokenizer");
-    if (type == "Sequence") return read_split_and_bytes(member(pre_tokenizer, "pretokenizers"));
-    if (type != "ByteLevel") unknown("pre_tokenizer", type);
-    if (!flag_of(pre_tokenizer, "use_regex", true)) {
-      unknown("pre_tokenizer ByteLevel with", "use_regex false");
-    }
-    spec_.add_prefix_space = flag_of(pre_tokenizer, "add_prefix_space", true);
-  }
-
-  // Split by a known expression, then ByteLevel without one of its own.
-  void read_split_and_bytes(const json& parts) {
-    if (!parts.is_array() || parts.size() != 2) unknown("pre_tokenizer Sequence", parts.dump());
-    const json& split = parts[0];
-    const json& bytes = parts[1];
-    if (type_of(split, "pre_tokenizer") != "Split") unknown("pre_tokenizer", split.dump());
-    if (type_of(bytes, "pre_tokenizer") != "ByteLevel") unknown("pre_tokenizer", bytes.dump());
-    const json& pattern = member(split, "pattern");
-    const std::string regex = pattern.is_object() ? text_of(pattern, "Regex", "") : "";
-    const auto known = split_pattern_from_regex(regex);
-    if (!known) unknown("pre_tokenizer Split with the pattern", pattern.dump());
-    if (text_of(split, "behavior", "") != "Isolated" || flag_of(split, "invert", false)) {
-      unknown("pre_tokenizer", split.dump());
-    }
-    if (flag_of(bytes, "use_regex", true)) {
-      unknown("pre_tokenizer ByteLevel after Split with", "use_regex true");
-    }
-    if (flag_of(bytes, "add_prefix_space", true)) {
-      unknown("pre_tokenizer ByteLevel after Split with", "add_prefix_space true");
-    }
-    spec_.split = *known;
-  }
-
-  void read_decoder() {
-    const json& decoder = member(root_, "decoder");
-    if (decoder.is_null()) unknown("decoder", "null");
-    const std::string type = type_of(decoder, "decoder");
-    if (type != "ByteLevel") unknown("decoder", type);
-  }
-
-  void read_post_processor(const json& processor) {
-    if (processor.is_null()) return;
-    const std::string type = type_of(processor, "post_processor");
-    if (type == "ByteLevel") return;  // moves offsets only
-    if (type == "Sequence") {
-      for (const json& part : member(processor, "processors")) read_post_processor(part);
-    } else if (type == "TemplateProcessing") {
-      read_template(processor);
-    } else {
-      unknown("post_processor", type);
-    }
-  }
-
-  // What stands before and after sequence A in the template of a single text.
-  void read_template(const json& processor) {
-    bool after = false;
-    for (const json& piece : member(processor, "single")) {
-      const json& special = piece.is_object() ? member(piece, "SpecialToken") : piece;
-      if (piece.is_object() && has(piece, "Sequence")) {
-        if (after) fail("has a post_processor template with two sequences for one text");
-        after = true;
-        continue;
-      }
-      if (!special.is_object()) fail("has a post_processor template that cannot be read");
-      const std::string name = text_of(special, "id", "");
-      const json& tokens = member(processor, "special_tokens");
-      const json& known = tokens.is_object() ? member(tokens, name.c_str()) : tokens;
-      const json& ids = known.is_object() ? member(known, "ids") : known;
-      if (!ids.is_array()) fail(concat("has a post_processor template without ids for ", name));
-      for (const json& id : ids) {
-        (after ? spec_.suffix : spec_.prefix).push_back(id_of(id, name));
-      }
-    }
-    if (!after) fail("has a post_processor template without a sequence");
-  }
-
   // What write_tokenizer_json would not make of prefix and suffix is kept as it came.
-  void keep_post_processor(const json& processor) {
-    const auto known = [&](int32_t id) { return static_cast<size_t>(id) < spec_.tokens.size(); };
+  void read_post_processor() {
+    const json& processor = member_of(root_, "post_processor");
+    if (processor.is_null()) return;
+    if (const auto affixes = make_post_processor(processor)->affixes()) {
+      spec_.prefix = affixes->prefix;
+      spec_.suffix = affixes->suffix;
+    }
+    std::unordered_map<int32_t, std::string> names;
+    for (const auto& [token, id] : ids_) names.emplace(id, token);
+    const auto known = [&](int32_t id) { return names.contains(id); };
     const bool all_known = std::all_of(spec_.prefix.begin(), spec_.prefix.end(), known) &&
                            std::all_of(spec_.suffix.begin(), spec_.suffix.end(), known);
-    if (!all_known || json(template_processor(spec_)) != processor) {
+    const auto name = [&](int32_t id) { return names.at(id); };
+    if (!all_known || json(template_json(spec_, name)) != processor) {
       spec_.post_processor = processor.dump();
     }
   }
 
   const json& root_;
-  const std::string& name_;
   TokenizerSpec spec_;
   std::unordered_map<std::string, int32_t> ids_;
 };
 
-// Split by the pattern's expression, then ByteLevel without one of its own.
-ordered_json split_and_bytes(const TokenizerSpec& spec) {
-  return {{"type", "Sequence"},
-          {"pretokenizers",
-           {{{"type", "Split"},
-             {"pattern", {{"Regex", regex_of(spec.split)}}},
-             {"behavior", "Isolated"},
-             {"invert", false}},
-            {{"type", "ByteLevel"},
-             {"add_prefix_space", false},
-             {"trim_offsets", true},
-             {"use_regex", false}}}}};
-}
-
-// A JSON string with what JSON wants escaped.
-std::string quoted(const std::string& text) { return json(text).dump(); }
-
-// {"a": 0, ...} over the lines of a file, written by hand: ordered_json takes quadratic time for
-// it.
-std::string write_vocabulary(const std::vector<std::string>& tokens) {
-  std::string out = "{";
-  for (size_t id = 0; id < tokens.size(); ++id) {
-    out += concat(id ? "," : "", "\n      ", quoted(tokens[id]), ": ", id);
-  }
-  return out + "\n    }";
-}
-
-std::string write_merges(const TokenizerSpec& spec) {
-  std::string out = "[";
-  for (size_t i = 0; i < spec.merges.size(); ++i) {
-    const auto [left, right] = spec.merges[i];
-    out += concat(i ? "," : "", "\n      ",
-                  quoted(spec.tokens[static_cast<size_t>(left)] + ' ' +
-                         spec.tokens[static_cast<size_t>(right)]));
-  }
-  return out + (spec.merges.empty() ? "]" : "\n    ]");
-}
-
 }  // namespace
 
 TokenizerSpec parse_tokenizer_json(std::string_view text, const std::string& name) {
-  return Reader(parse_json(text, name), name).read();
-}
-
-std::string write_tokenizer_json(const TokenizerSpec& spec) {
-  using Json = ordered_json;
-  Json added = Json::array();
-  for (const AddedToken& token : spec.added) {
-    added.push_back({{"id", token.id},
-                     {"content", token.content},
-                     {"single_word", false},
-                     {"lstrip", false},
-                     {"rstrip", false},
-                     {"normalized", token.normalized},
-                     {"special", token.special}});
+  const json root = parse_json(text, name);
+  try {
+    return Reader(root).read();
+  } catch (const ValueError& error) {
+    throw FileError(concat(name, " ", error.what()));
   }
-  Json post_processor;
-  if (!spec.post_processor.empty()) {
-    post_processor = Json::parse(spec.post_processor);
-  } else if (!spec.prefix.empty() || !spec.suffix.empty()) {
-    post_processor = template_processor(spec);
-  }
-  const Json byte_level{{"type", "ByteLevel"},
-                        {"add_prefix_space", spec.add_prefix_space},
-                        {"trim_offsets", true},
-                        {"use_regex", true}};
-  const Json normalizer = spec.lowercase ? Json{{"type", "Lowercase"}} : Json();
-  std::string out = "{\n";
-  // Every part at the depth where it stands in the file.
-  const auto part = [&](int depth, const char* key, const Json& value) {
-    const std::string indent(static_cast<size_t>(depth) * 2, ' ');
-    out += indent + quoted(key) + ": ";
-    for (const char c : value.dump(2)) {
-      out += c;
-      if (c == '\n') out += indent;
-    }
-    out += ",\n";
-  };
-  part(1, "version", "1.0");
-  part(1, "truncation", nullptr);
-  part(1, "padding", nullptr);
-  part(1, "added_tokens", added);
-  part(1, "normalizer", normalizer);
-  part(1, "pre_tokenizer", spec.split == SplitPattern::gpt2 ? byte_level : split_and_bytes(spec));
-  part(1, "post_processor", post_processor);
-  part(1, "decoder", byte_level);
-  out += "  \"model\": {\n";
-  part(2, "type", "BPE");
-  part(2, "dropout", nullptr);
-  part(2, "unk_token", spec.unk_token.empty() ? Json() : Json(spec.unk_token));
-  part(2, "continuing_subword_prefix", nullptr);
-  part(2, "end_of_word_suffix", nullptr);
-  part(2, "fuse_unk", false);
-  part(2, "byte_fallback", false);
-  part(2, "ignore_merges", spec.ignore_merges);
-  out += "    \"vocab\": " + write_vocabulary(spec.tokens) + ",\n";
-  out += "    \"merges\": " + write_merges(spec) + "\n  }\n}\n";
-  return out;
 }
 
 }  // namespace msltx::text

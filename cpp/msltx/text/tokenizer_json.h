@@ -2,6 +2,8 @@
 // does not have is an error that names it. docs/formats.md lists what is read and what is written.
 #pragma once
 
+#include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
@@ -13,6 +15,19 @@ namespace msltx::text {
 // here.
 TokenizerSpec parse_tokenizer_json(std::string_view json, const std::string& name);
 
-std::string write_tokenizer_json(const TokenizerSpec& spec);
+// name(id) is the token of an id.
+std::string write_tokenizer_json(const TokenizerSpec& spec,
+                                 const std::function<std::string(int32_t)>& name);
+
+// The parts as they are written; null where there is none.
+using ordered_json = nlohmann::ordered_json;  // for writing; its look-ups are linear
+ordered_json normalizer_json(const TokenizerSpec& spec);
+ordered_json pre_tokenizer_json(const TokenizerSpec& spec);
+ordered_json decoder_json(const TokenizerSpec& spec);
+ordered_json post_processor_json(const TokenizerSpec& spec,
+                                 const std::function<std::string(int32_t)>& name);
+// [BOS] text [EOS], from prefix and suffix.
+ordered_json template_json(const TokenizerSpec& spec,
+                           const std::function<std::string(int32_t)>& name);
 
 }  // namespace msltx::text

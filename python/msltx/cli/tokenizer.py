@@ -1,4 +1,4 @@
-"""``msltx tokenizer train | encode | decode``."""
+"""``msltx tokenizer train | encode | decode | inspect | convert | compare``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from msltx.cli._text import (
 
 @click.group()
 def tokenizer() -> None:
-    """Train a tokenizer, encode and decode text.
+    """Train, look at and compare tokenizers, encode and decode text.
 
     TOKENIZER is a tokenizer.json, or a dataset, model folder, checkpoint or run that has one.
     """
@@ -134,3 +134,75 @@ def decode(tokenizer_path: str, ids: tuple[str, ...], skip_special_tokens: bool)
     if sys.stdout.isatty():
         sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
+
+
+@tokenizer.command()
+@click.argument("tokenizer_path", metavar="TOKENIZER")
+@click.argument("text", required=False)
+def inspect(tokenizer_path: str, text: str | None) -> None:
+    """Show what a tokenizer is, or the tokens of a text, each with its id and its place.
+
+    With TEXT, or text on standard input, every token has a line: id, place in characters, token.
+    """
+    tok = load_tokenizer(tokenizer_path)
+    if text is None and not sys.stdin.isatty():
+        text = standard_input()
+    if text:
+        encoding = tok.encode_fully(text)
+        for i, token in enumerate(encoding.tokens):
+            begin, end = encoding.offsets[i].tolist()
+            click.echo(f"{int(encoding.ids[i]):>8}  {begin:>6}-{end:<6}  {token}")
+        return
+    click.echo(repr(tok))
+    for name, id in tok.special_tokens.items():
+        click.echo(f"{id:>8}  {name}")
+
+
+@tokenizer.command()
+@click.argument("source", metavar="IN")
+@click.argument("out", metavar="OUT")
+@click.option("--split", metavar="NAME", help="Split pattern of a .tiktoken file.")
+@click.option("--overwrite", is_flag=True, help="Replace the file that stands at OUT.")
+def convert(source: str, out: str, split: str | None, overwrite: bool) -> None:
+    """Write a tokenizer of another format as a tokenizer.json.
+
+    IN is a .tiktoken file or a tokenizer.json, which is written anew.
+    """
+    from msltx import Tokenizer
+
+    check_writable(out, overwrite, "tokenizer.json")
+    tok = Tokenizer.load(source, split=split) if split else Tokenizer.load(source)
+    click.echo(f"{tok.save(out)}: {tok.vocab_size:,} tokens")
+
+
+@tokenizer.command()
+@click.argument("paths", nargs=-1, required=True, metavar="TOKENIZER...")
+@click.option("--text", "file", required=True, metavar="FILE", help="The text to compare on.")
+@click.option("--embedding-dim", type=INTEGER, default=768, show_default=True)
+def compare(paths: tuple[str, ...], file: str, embedding_dim: int) -> None:
+    """Tabulate tokenizers on a text.
+
+    Bytes per token, the share of words that are one token, the parameters of the token table at
+    the given width, and the operations per byte that a tied output layer of it costs in training.
+    """
+    from pathlib import Path
+
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{file} cannot be read: {error}") from None
+    size = len(text.encode())
+    words = sorted({f" {word}" for word in text.split()})
+    if not words:
+        raise click.ClickException(f"{file} has no words")
+    header = ("tokenizer", "tokens", "bytes/token", "one-token words", "table", "output ops/byte")
+    click.echo("{:32} {:>9} {:>12} {:>16} {:>13} {:>16}".format(*header))
+    for path in paths:
+        tok = load_tokenizer(path)
+        per_token = size / max(1, len(tok.encode(text)))
+        whole = sum(len(ids) == 1 for ids in tok.encode_batch(words)) / len(words)
+        table = tok.vocab_size * embedding_dim
+        click.echo(
+            f"{path[-32:]:32} {tok.vocab_size:9,} {per_token:12.3f} {whole:16.1%} {table:13,} "
+            f"{6 * table / per_token:16,.0f}"
+        )

@@ -1,0 +1,87 @@
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "msltx/text/regex.h"
+
+#include <pcre2.h>
+
+#include "msltx/base/error.h"
+
+namespace msltx::text {
+namespace {
+
+std::string reason_of(int code) {
+  unsigned char text[256];
+  pcre2_get_error_message(code, text, sizeof text);
+  return reinterpret_cast<const char*>(text);
+}
+
+// Match data and its stack, for the time of a call.
+struct MatchData {
+  explicit MatchData(const pcre2_code* code)
+      : data(pcre2_match_data_create_from_pattern(code, nullptr)) {}
+  ~MatchData() { pcre2_match_data_free(data); }
+  MatchData(const MatchData&) = delete;
+  MatchData& operator=(const MatchData&) = delete;
+  pcre2_match_data* data;
+};
+
+}  // namespace
+
+struct Regex::Compiled {
+  pcre2_code* code = nullptr;
+  ~Compiled() { pcre2_code_free(code); }
+};
+
+Regex::Regex(std::string_view expression, RegexDialect dialect)
+    : expression_(expression), compiled_(std::make_unique<Compiled>()) {
+  const std::string rewritten = rewrite_regex(expression, dialect);
+  uint32_t options = PCRE2_UTF | PCRE2_NO_UTF_CHECK;
+  // Ruby's ^ and $ always stand at lines.
+  options |= dialect == RegexDialect::oniguruma ? PCRE2_MULTILINE : PCRE2_DOLLAR_ENDONLY;
+  int code = 0;
+  size_t place = 0;
+  compiled_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(rewritten.data()), rewritten.size(),
+                                  options, &code, &place, nullptr);
+  if (!compiled_->code) {
+    throw ValueError(concat("the expression ", expression, " cannot be read: ", reason_of(code)));
+  }
+  // Without JIT (another processor) PCRE2 interprets, which gives the same matches.
+  pcre2_jit_compile(compiled_->code, PCRE2_JIT_COMPLETE);
+}
+
+Regex::~Regex() = default;
+Regex::Regex(Regex&&) noexcept = default;
+Regex& Regex::operator=(Regex&&) noexcept = default;
+
+void Regex::find_all(std::string_view text, std::vector<TextSpan>& matches) const {
+  const MatchData match(compiled_->code);
+  const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+  size_t from = 0;
+  bool any = false;
+  size_t last_end = 0;
+  while (from <= text.size()) {
+    const int found = pcre2_match(compiled_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK,
+                                  match.data, nullptr);
+    if (found == PCRE2_ERROR_NOMATCH) return;
+    if (found < 0) {
+      throw ValueError(
+          concat("the expression ", expression_, " cannot be matched: ", reason_of(found)));
+    }
+    const size_t* const place = pcre2_get_ovector_pointer(match.data);
+    const size_t begin = place[0], end = place[1];
+    // An empty match right where the last one ended does not count.
+    const bool counts = begin != end || !any || end != last_end;
+    if (counts) {
+      matches.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(end)});
+      any = true;
+      last_end = end;
+    }
+    from = end;
+    if (begin == end) {  // go on after the next character
+      do {
+        ++from;
+      } while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80);
+    }
+  }
+}
+
+}  // namespace msltx::text

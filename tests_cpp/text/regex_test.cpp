@@ -1,0 +1,74 @@
+#include "msltx/text/regex.h"
+
+#include <gtest/gtest.h>
+
+#include "msltx/base/error.h"
+#include "msltx/text/split_pattern.h"
+#include "text/reference.h"
+
+namespace msltx::text {
+namespace {
+
+using Pieces = std::vector<std::string>;
+
+Pieces matches(const Regex& regex, const std::string& text) {
+  std::vector<TextSpan> spans;
+  regex.find_all(text, spans);
+  Pieces out;
+  for (const TextSpan& span : spans) out.push_back(text.substr(span.begin, span.end - span.begin));
+  return out;
+}
+Pieces matches(std::string_view expression, const std::string& text,
+               RegexDialect dialect = RegexDialect::oniguruma) {
+  return matches(Regex(expression, dialect), text);
+}
+
+// The splitters that were written by hand against the expressions that they stand for.
+TEST(Regex, SplittersAreTheirExpressions) {
+  for (const char* name : {"gpt2", "cl100k", "o200k", "llama3", "qwen2"}) {
+    const SplitPattern pattern = *split_pattern_from_name(name);
+    const Regex regex(regex_of(pattern), RegexDialect::oniguruma);
+    for (uint32_t seed = 0; seed < 400; ++seed) {
+      const std::string text = reference::RandomText(seed).text(1 + seed % 50);
+      Pieces split;
+      with_split(pattern, [&]<class Split>(Split) {
+        for_each_piece<Split>(text, [&](std::string_view piece) { split.emplace_back(piece); });
+      });
+      ASSERT_EQ(split, matches(regex, text)) << name << ", seed " << seed << ": " << text;
+    }
+  }
+}
+
+TEST(Regex, ClassesAreThoseOfTheTable) {
+  // A letter, a digit and a mark of Unicode 16.0, which older libraries do not know.
+  const std::string fresh = "\U00010D4A\U00010D40\u0897";
+  EXPECT_EQ(matches("\\p{L}", fresh), Pieces{"\U00010D4A"});
+  EXPECT_EQ(matches("\\d", fresh), Pieces{"\U00010D40"});
+  EXPECT_EQ(matches("[^\\p{L}\\p{N}]+", fresh), Pieces{"\u0897"});
+  EXPECT_EQ(matches("\\p{^L}+", fresh), (Pieces{"\U00010D40\u0897"}));
+  EXPECT_EQ(matches("[\\P{L}]+", "a1b"), Pieces{"1"});
+  EXPECT_EQ(matches("\\s", "a\u0085\u180e\u3000"), (Pieces{"\u0085", "\u3000"}));
+  EXPECT_EQ(matches("\\bé+\\b", "é aéb éé"), (Pieces{"é", "éé"}));
+}
+
+TEST(Regex, OnigurumaReadsSomeThingsOtherwise) {
+  EXPECT_EQ(matches("\\p{N}{1,3}+", "12345"), Pieces{"12345"});
+  EXPECT_EQ(matches("\\p{N}{1,3}+", "12345", RegexDialect::plain), (Pieces{"123", "45"}));
+  EXPECT_EQ(matches("a$", "a\nba"), (Pieces{"a", "a"}));
+  EXPECT_EQ(matches("a$", "a\nba", RegexDialect::plain), Pieces{"a"});
+  EXPECT_EQ(matches("\\h+", "xfag"), Pieces{"fa"});
+}
+
+TEST(Regex, EmptyMatchesAdvanceByCharacters) {
+  EXPECT_EQ(matches("x*", "éx"), (Pieces{"", "x"}));
+  EXPECT_EQ(matches("", "é"), (Pieces{"", ""}));
+}
+
+TEST(Regex, WrongExpressionsSayWhy) {
+  for (const char* wrong : {"(", "[a", "\\p{", "[[:alpha:]]", "\\p{Nonsense}", "*", "[a[b]]"}) {
+    EXPECT_THROW(Regex(wrong, RegexDialect::oniguruma), ValueError) << wrong;
+  }
+}
+
+}  // namespace
+}  // namespace msltx::text
