@@ -328,5 +328,5 @@ def test_inspect_convert_and_compare(tmp_path: Path) -> None:
     assert table.stdout.count(b" 258 ") == 2
     assert b"50.0%" in table.stdout
     unknown = msltx("tokenizer", "convert", str(file), str(tmp_path / "b.json"))
-    assert unknown.returncode == 1
+    assert unknown.returncode == 2
     assert b"split is not given" in unknown.stderr

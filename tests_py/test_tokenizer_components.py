@@ -79,7 +79,6 @@ DECODERS: list[dict[str, Any] | None] = [
     None,
     {"type": "WordPiece", "prefix": "##", "cleanup": True},
     {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True},
-    {"type": "Metaspace", "replacement": "\u2581", "add_prefix_space": False},
     {"type": "BPEDecoder", "suffix": "a"},
     {"type": "CTC", "pad_token": "[PAD]", "word_delimiter_token": "\u2581", "cleanup": True},
     {"type": "Fuse"},

@@ -84,7 +84,7 @@ std::string decode(const Tokenizer& self, const py::object& ids, bool skip_speci
 }
 
 py::array_t<uint8_t> flag_array(const std::vector<uint8_t>& flags) {
-  return {static_cast<py::ssize_t>(flags.size()), flags.data()};
+  return py::array_t<uint8_t>(static_cast<py::ssize_t>(flags.size()), flags.data());
 }
 
 // Everything of an encoding, windows beyond the first under "overflowing".

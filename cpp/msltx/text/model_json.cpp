@@ -179,7 +179,7 @@ std::shared_ptr<const Model> read_model(const Json& model) {
   if (type == "WordPiece") return read_wordpiece(model);
   if (type == "WordLevel") {
     return std::make_shared<WordLevel>(Vocabulary(read_vocabulary(model)),
-                                       text_field(model, "unk_token", "<unk>"));
+                                       text_field(model, "unk_token"));
   }
   unknown_part("model", type);
 }

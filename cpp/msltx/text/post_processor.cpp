@@ -60,7 +60,8 @@ void trim_offsets(Encoding& encoding, bool add_prefix_space) {
 class ByteLevel final : public PostProcessor {
  public:
   explicit ByteLevel(const Json& json)
-      : space_(flag_field(json, "add_prefix_space")), trim_(flag_field(json, "trim_offsets")) {}
+      : space_(flag_field(json, "add_prefix_space", true)),
+        trim_(flag_field(json, "trim_offsets", true)) {}
   int64_t added() const override { return 0; }
   void process(Encoding& encoding, bool) const override {
     if (trim_) trim_offsets(encoding, space_);

@@ -249,9 +249,8 @@ class Metaspace final : public Splitter {
 class ByteLevel final : public PreTokenizer {
  public:
   explicit ByteLevel(const Json& json)
-      : space_(flag_field(json, "add_prefix_space")), split_(flag_field(json, "use_regex", true)) {
-    flag_field(json, "trim_offsets");
-  }
+      : space_(flag_field(json, "add_prefix_space", true)),
+        split_(flag_field(json, "use_regex", true)) {}
 
   void split(std::vector<Piece>& pieces) const override {
     std::vector<Piece> out;

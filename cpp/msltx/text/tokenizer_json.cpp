@@ -122,11 +122,6 @@ class Reader {
     for (const auto& [left, right] : read_merges(model)) {
       spec_.merges.emplace_back(merged_id(left), merged_id(right));
     }
-    spec_.pre_tokenizer = written("pre_tokenizer");
-    if (json(pre_tokenizer_json(spec_)) == member_of(root_, "pre_tokenizer")) {
-      spec_.pre_tokenizer.clear();
-    }
-    make_pre_tokenizer(member_of(root_, "pre_tokenizer"));
   }
 
   void read_other(const json& model) {
