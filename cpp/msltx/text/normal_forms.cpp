@@ -132,7 +132,7 @@ void normalize(AlignedText& text, NormalForm form) {
   const std::string& bytes = text.text();
   const bool ascii = std::all_of(bytes.begin(), bytes.end(),
                                  [](char c) { return static_cast<signed char>(c) >= 0; });
-  if (ascii) return;
+  if (ascii || form == NormalForm::none) return;
   const bool compatible = form == NormalForm::nfkc || form == NormalForm::nfkd;
   std::vector<Change> changes = decomposed(text, compatible);
   if (form == NormalForm::nfc || form == NormalForm::nfkc) changes = composed(changes);

@@ -2,13 +2,10 @@
 // 9.0, character by character with their places. Cleaning follows the newest standard instead.
 #pragma once
 
-#include <cstdint>
-
 #include "msltx/text/aligned_text.h"
+#include "msltx/text/normal_form.h"
 
 namespace msltx::text {
-
-enum class NormalForm : uint8_t { nfc, nfd, nfkc, nfkd };
 
 void normalize(AlignedText& text, NormalForm form);
 
