@@ -178,7 +178,7 @@ def test_wrong_arguments(tok: Tokenizer, tmp_path: Path) -> None:
         Tokenizer.train(texts="a text")
     with pytest.raises(TypeError, match=r"Tokenizer\.train"):
         Tokenizer()
-    with pytest.raises(ValueError, match="model is wordpiece; it takes bpe"):
+    with pytest.raises(ValueError, match="model is wordpiece; it takes bpe or bytes"):
         Tokenizer.train(ROOT / "LICENSE", model="wordpiece")
     with pytest.raises(ValueError, match=r"vocab_size is 10; it takes 260 .* to 1073741824"):
         Tokenizer.train(ROOT / "LICENSE", vocab_size=10)
@@ -371,3 +371,54 @@ def test_lowercase_of_every_code_point_equals_hugging_face() -> None:
     for start in range(0, len(codes), 4096):
         text = "".join(map(chr, codes[start : start + 4096]))
         assert tok.decode(tok.encode(text)) == lower.normalize_str(text)
+
+
+def test_bytes_take_a_token_for_every_byte() -> None:
+    tok = msltx.Tokenizer.train(texts=["low lower"], model="bytes")
+    assert tok.vocab_size == 260
+    assert len(tok.encode("é x")) == 4
+    assert tok.decode(tok.encode("é x")) == "é x"
+
+
+def test_training_splits_as_asked(tmp_path: Path) -> None:
+    texts = ["1234567 1234567 don't DON'T"] * 5
+    gpt2 = msltx.Tokenizer.train(texts=texts, vocab_size=280)
+    llama3 = msltx.Tokenizer.train(texts=texts, vocab_size=280, split="llama3")
+    assert max(len(gpt2.token_bytes(i)) for i in range(260, gpt2.vocab_size)) > 4
+    digits = [llama3.token_bytes(i) for i in range(260, llama3.vocab_size)]
+    assert all(len(t) <= 3 for t in digits if t[:1].isdigit())
+    again = msltx.Tokenizer.load(llama3.save(tmp_path / "tokenizer.json"))
+    assert again.encode("12345").tolist() == llama3.encode("12345").tolist()
+    with pytest.raises(ValueError, match="split is words"):
+        msltx.Tokenizer.train(texts=texts, split="words")
+
+
+def test_training_limits_the_length_of_tokens() -> None:
+    tok = msltx.Tokenizer.train(texts=["abcdefgh " * 9], vocab_size=300, max_token_length=4)
+    assert max(len(tok.token_bytes(i)) for i in range(260, tok.vocab_size)) == 3
+
+
+def test_training_on_a_sample_draws_from_all_files(tmp_path: Path) -> None:
+    lines = [f"word{i:04d}\n" for i in range(2000)]
+    files = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    files[0].write_text("".join(lines[:1000]))
+    files[1].write_text("".join(line.upper() for line in lines[1000:]))
+
+    def trained(**options: Any) -> str:
+        return msltx.Tokenizer.train(files, vocab_size=400, **options).to_json()
+
+    whole = trained()
+    tenth = trained(sample=0.1)
+    assert trained(sample=1.0) == whole
+    assert trained(sample=0.1) == tenth != whole
+    assert trained(sample=0.1, sample_seed=2) != tenth
+    size = sum(f.stat().st_size for f in files)
+    assert trained(sample=size // 10) == tenth
+    assert trained(sample=size * 2) == whole
+    assert "word" in tenth
+    assert "WORD" in tenth
+    for sample, message in ((0.0, "share of 0"), (1.5, "share of 1.5"), (-5, "-5 bytes")):
+        with pytest.raises(ValueError, match=message):
+            trained(sample=sample)
+    with pytest.raises(ValueError, match="give a share"):
+        msltx.Tokenizer.train(texts=["a"], sample=100)

@@ -16,7 +16,7 @@
 #include "bindings/token_ids.h"
 #include "msltx/base/error.h"
 #include "msltx/text/tokenizer.h"
-#include "msltx/text/word_counter.h"
+#include "msltx/text/tokenizer_trainer.h"
 
 namespace py = pybind11;
 
@@ -27,8 +27,8 @@ using text::BatchOptions;
 using text::Encoding;
 using text::StreamDecoder;
 using text::Tokenizer;
+using text::TokenizerTrainer;
 using text::TrainOptions;
-using text::WordCounter;
 
 // Up to this many bytes or ids are encoded or decoded at once, holding the GIL: some tens of
 // microseconds.
@@ -147,15 +147,22 @@ py::list encode_batch_fully(const Tokenizer& self, const py::sequence& texts,
 }
 
 TrainOptions train_options(std::string model, int64_t vocab_size, int64_t min_frequency,
-                           std::vector<std::string> special_tokens, bool lowercase,
-                           const text::Cleaning& cleaning, const std::string& invalid_utf8) {
+                           std::vector<std::string> special_tokens, std::string split,
+                           int64_t max_token_length, bool lowercase, const text::Cleaning& cleaning,
+                           const std::string& invalid_utf8, double sample_share,
+                           int64_t sample_bytes, uint64_t sample_seed) {
   TrainOptions options{.model = std::move(model),
                        .vocab_size = vocab_size,
                        .min_frequency = min_frequency,
                        .special_tokens = std::move(special_tokens),
+                       .split = std::move(split),
+                       .max_token_length = max_token_length,
                        .lowercase = lowercase,
                        .cleaning = cleaning,
-                       .invalid_utf8 = text::invalid_utf8_from_name(invalid_utf8)};
+                       .invalid_utf8 = text::invalid_utf8_from_name(invalid_utf8),
+                       .sample_share = sample_share,
+                       .sample_bytes = sample_bytes,
+                       .sample_seed = sample_seed};
   text::check(options);  // before a text is read
   return options;
 }
@@ -175,14 +182,14 @@ std::unique_ptr<Tokenizer> train_texts(const py::iterable& texts, const TrainOpt
                                        const py::object& progress) {
   constexpr size_t kBatchBytes = size_t{8} << 20;
   const auto report = progress_function(progress);
-  WordCounter counter(text::training_cleaning(options), Executor::global());
+  TokenizerTrainer trainer(options, Executor::global());
   py::list held;
   std::vector<std::string_view> views;
   size_t bytes = 0;
   int64_t done = 0;
   const auto count = [&] {
     run_released([&] {
-      counter.add_texts(views);
+      trainer.add_texts(views);
       done += static_cast<int64_t>(bytes);
       if (report) report({"read", done, 0});
     });
@@ -197,10 +204,7 @@ std::unique_ptr<Tokenizer> train_texts(const py::iterable& texts, const TrainOpt
     if (bytes >= kBatchBytes) count();
   }
   count();
-  return run_released([&] {
-    return std::make_unique<Tokenizer>(
-        Tokenizer::train(counter.take(), options, Executor::global(), report));
-  });
+  return run_released([&] { return std::make_unique<Tokenizer>(trainer.finish(report)); });
 }
 
 }  // namespace
@@ -208,8 +212,10 @@ std::unique_ptr<Tokenizer> train_texts(const py::iterable& texts, const TrainOpt
 void register_text(py::module_& m) {
   py::class_<TrainOptions>(m, "TokenizerTrainOptions")
       .def(py::init(&train_options), py::kw_only(), py::arg("model"), py::arg("vocab_size"),
-           py::arg("min_frequency"), py::arg("special_tokens"), py::arg("lowercase"),
-           py::arg("cleaning"), py::arg("invalid_utf8"));
+           py::arg("min_frequency"), py::arg("special_tokens"), py::arg("split"),
+           py::arg("max_token_length"), py::arg("lowercase"), py::arg("cleaning"),
+           py::arg("invalid_utf8"), py::arg("sample_share"), py::arg("sample_bytes"),
+           py::arg("sample_seed"));
 
   py::class_<Tokenizer>(m, "Tokenizer")
       .def_static(

@@ -297,9 +297,14 @@ class TokenizerTrainOptions:
         vocab_size: int,
         min_frequency: int,
         special_tokens: Sequence[str],
+        split: str,
+        max_token_length: int,
         lowercase: bool,
         cleaning: Cleaning,
         invalid_utf8: str,
+        sample_share: float,
+        sample_bytes: int,
+        sample_seed: int,
     ) -> None: ...
 
 class Tokenizer:

@@ -144,6 +144,8 @@ class Tokenizer:
         vocab_size: int = 8192,
         min_frequency: int = 2,
         special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS,
+        split: str = "gpt2",
+        max_token_length: int | None = None,
         lowercase: bool = False,
         remove_control: bool = False,
         normalize_unicode: str = "none",
@@ -151,6 +153,8 @@ class Tokenizer:
         remove_punctuation: bool = False,
         normalize_whitespace: bool = False,
         invalid_utf8: str = "refuse",
+        sample: float | None = None,
+        sample_seed: int = 0,
         progress: ProgressFunction | None = None,
     ) -> Tokenizer:
         """Train a tokenizer on text files, or on texts.
@@ -166,16 +170,21 @@ class Tokenizer:
             UTF-8 text files, also compressed by gzip or zstd; ``-`` is standard input.
         texts : iterable of str, optional
             Texts instead of files; a generator is read once, a few megabytes at a time.
-        model : {"bpe"}
-            The kind of tokenizer.
+        model : {"bpe", "bytes"}
+            The kind of tokenizer: byte-level BPE, or a token for every byte.
         vocab_size : int
             Number of tokens wanted, special tokens and the 256 bytes included. There are fewer
-            when the text has no more pairs to merge.
+            when the text has no more pairs to merge, and with "bytes".
         min_frequency : int
             How often a pair must occur at least to become a token; 0 counts as 1.
         special_tokens : sequence of str
             They take the first ids, in this order. ``[PAD] [UNK] [BOS] [EOS]`` and other usual
             names also get their roles (``eos_id`` ...).
+        split : {"gpt2", "cl100k", "o200k", "llama3", "qwen2"}
+            How text is cut before tokens are made; no token crosses a cut.
+        max_token_length : int, optional
+            No token is made of this many bytes, unless of two single ones (one less than it
+            sounds, as in the Hugging Face trainer).
         lowercase : bool
             Make lowercase a part of the tokenizer, for training and for every later text.
         remove_control, normalize_unicode, strip_accents, remove_punctuation, normalize_whitespace
@@ -184,6 +193,11 @@ class Tokenizer:
         invalid_utf8 : {"refuse", "replace", "skip"}
             What to do with bytes in files that are not UTF-8: an error with the file and the byte
             offset, U+FFFD in their place, or the line left out.
+        sample : float or int, optional
+            Train on a part of the text, drawn by line and so from all files: a share (a float up
+            to 1.0), or about so many bytes of the files (an int).
+        sample_seed : int
+            The lines that are drawn follow from it.
         progress : callable, optional
             Called with (stage, done, total); stages are "read" (bytes) and "merge" (tokens).
 
@@ -203,6 +217,8 @@ class Tokenizer:
             vocab_size=vocab_size,
             min_frequency=min_frequency,
             special_tokens=list(special_tokens),
+            split=split,
+            max_token_length=max_token_length or 0,
             lowercase=lowercase,
             cleaning=_core.Cleaning(
                 remove_control=remove_control,
@@ -212,6 +228,9 @@ class Tokenizer:
                 normalize_whitespace=normalize_whitespace,
             ),
             invalid_utf8=invalid_utf8,
+            sample_share=sample if isinstance(sample, float) else 1.0,
+            sample_bytes=sample if isinstance(sample, int) else 0,
+            sample_seed=sample_seed,
         )
         if (files is None) == (texts is None):
             raise TypeError("Tokenizer.train takes files or texts=, one of them")

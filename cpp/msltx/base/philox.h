@@ -25,7 +25,13 @@ constexpr Philox4 philox4x32(Philox4 counter, std::array<uint32_t, 2> key) {
 }
 
 // Which family of numbers is drawn: families never share a counter.
-enum class RandomStream : uint32_t { initialization = 1, batches = 2, sampling = 3, dropout = 4 };
+enum class RandomStream : uint32_t {
+  initialization = 1,
+  batches = 2,
+  sampling = 3,
+  dropout = 4,
+  subsets = 5
+};
 
 // Four random words for one place: the index-th draw of a sequence (or document, or tensor) at a
 // step.

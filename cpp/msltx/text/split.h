@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include "msltx/text/unicode.h"
@@ -111,6 +112,16 @@ struct Gpt2Split : SplitTools {
     const char b = p[2];
     if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l')) return 3;
     return 0;
+  }
+};
+
+// Before every space: no pattern of a tokenizer, but a cut that every one of them makes again or
+// joins in the same way wherever the part stands.
+struct SpaceSplit {
+  static const char* next(const char* p, const char* end) {
+    const void* space =
+        end - p > 1 ? std::memchr(p + 1, ' ', static_cast<size_t>(end - p - 1)) : nullptr;
+    return space ? static_cast<const char*>(space) : end;
   }
 };
 

@@ -4,13 +4,11 @@
 #include <array>
 
 #include "msltx/base/error.h"
-#include "msltx/text/bpe_trainer.h"
 #include "msltx/text/byte_alphabet.h"
 #include "msltx/text/tiktoken.h"
 #include "msltx/text/tokenizer_json.h"
 #include "msltx/text/tokenizer_state.h"
 #include "msltx/text/unigram.h"
-#include "msltx/text/word_counter.h"
 #include "msltx/text/word_level.h"
 #include "msltx/text/wordpiece.h"
 
@@ -29,14 +27,6 @@ std::optional<int32_t> role(const std::vector<AddedToken>& added,
   return std::nullopt;
 }
 
-TokenRoles find_roles(const std::vector<AddedToken>& added) {
-  return {.pad = role(added, {"[PAD]", "<pad>", "<|pad|>", "<|padding|>"}),
-          .unk = role(added, {"[UNK]", "<unk>"}),
-          .bos = role(added, {"[BOS]", "<bos>", "<s>", "<|begin_of_text|>", "<|startoftext|>",
-                              "<|endoftext|>"}),
-          .eos = role(added, {"[EOS]", "<eos>", "</s>", "<|end_of_text|>", "<|endoftext|>"})};
-}
-
 // Whether plain text can give the token: it is a byte's, or a merge makes it.
 bool comes_from_bytes(const std::string& token, const TokenizerSpec& spec) {
   const auto bytes = from_byte_alphabet(token);
@@ -50,25 +40,15 @@ bool comes_from_bytes(const std::string& token, const TokenizerSpec& spec) {
   });
 }
 
-void check_special_tokens(const std::vector<std::string>& names) {
-  for (size_t i = 0; i < names.size(); ++i) {
-    if (names[i].empty()) throw ValueError(concat("special token ", i, " is empty"));
-    const size_t bad = find_invalid_utf8(names[i]);
-    if (bad != kValid) {
-      throw ValueError(concat("special token ", i, " has ", describe_invalid_utf8(names[i], bad)));
-    }
-    if (std::find(names.begin(), names.begin() + static_cast<ptrdiff_t>(i), names[i]) !=
-        names.begin() + static_cast<ptrdiff_t>(i)) {
-      throw ValueError(concat("special token ", names[i], " is given twice"));
-    }
-  }
-}
-
-BpeTrainerOptions bpe_options(const TrainOptions& options) {
-  return {options.vocab_size, options.min_frequency, options.special_tokens};
-}
-
 }  // namespace
+
+TokenRoles find_roles(const std::vector<AddedToken>& added) {
+  return {.pad = role(added, {"[PAD]", "<pad>", "<|pad|>", "<|padding|>"}),
+          .unk = role(added, {"[UNK]", "<unk>"}),
+          .bos = role(added, {"[BOS]", "<bos>", "<s>", "<|begin_of_text|>", "<|startoftext|>",
+                              "<|endoftext|>"}),
+          .eos = role(added, {"[EOS]", "<eos>", "</s>", "<|end_of_text|>", "<|endoftext|>"})};
+}
 
 // Every token by id, the model's and the added ones.
 void Tokenizer::State::make_vocabulary() {
@@ -226,65 +206,6 @@ std::string Tokenizer::to_json() const {
 }
 
 void Tokenizer::save(const Path& path) const { write_file(path, to_json()); }
-
-void check(const TrainOptions& options) {
-  if (options.model != "bpe") {
-    throw ValueError(concat("model is ", options.model, "; it takes bpe"));
-  }
-  check_special_tokens(options.special_tokens);
-  check(bpe_options(options));
-}
-
-Cleaning training_cleaning(const TrainOptions& options) {
-  Cleaning cleaning = options.cleaning;
-  cleaning.lowercase |= options.lowercase;
-  return cleaning;
-}
-
-Tokenizer Tokenizer::train(std::span<const Path> files, const TrainOptions& options,
-                           Executor& executor, const ProgressFn& progress) {
-  check(options);
-  WordCounter counter(training_cleaning(options), executor);
-  int64_t total = 0;
-  for (const Path& file : files) {
-    std::error_code unknown;
-    const auto size = std::filesystem::file_size(file, unknown);
-    if (!unknown) total += static_cast<int64_t>(size);
-  }
-  int64_t done = 0;
-  for (const Path& file : files) {
-    int64_t in_file = 0;
-    counter.add_file(file, options.invalid_utf8, [&](const Progress& p) {
-      in_file = p.done;
-      if (progress) progress({p.stage, done + in_file, total});
-    });
-    done += in_file;
-  }
-  return train(counter.take(), options, executor, progress);
-}
-
-Tokenizer Tokenizer::train(const PieceCounts& words, const TrainOptions& options,
-                           Executor& executor, const ProgressFn& progress) {
-  check(options);
-  if (words.size() == 0) throw ValueError("there is no text to train a tokenizer on");
-  const BpeTrainerOptions bpe = bpe_options(options);
-  BpeVocabulary vocabulary;
-  executor.run(
-      [&] { vocabulary = train_bpe(words, bpe, progress, [&] { executor.check_cancelled(); }); });
-  TokenizerSpec spec;
-  spec.tokens = std::move(vocabulary.tokens);
-  spec.merges = std::move(vocabulary.merges);
-  spec.lowercase = options.lowercase;
-  for (const std::string& name : options.special_tokens) {
-    const auto at = std::find(spec.tokens.begin(), spec.tokens.end(), name);
-    spec.added.push_back({name, static_cast<int32_t>(at - spec.tokens.begin()), true, false});
-  }
-  const TokenRoles roles = find_roles(spec.added);
-  if (roles.bos) spec.prefix.push_back(*roles.bos);
-  if (roles.eos) spec.suffix.push_back(*roles.eos);
-  if (roles.unk) spec.unk_token = spec.tokens[static_cast<size_t>(*roles.unk)];
-  return Tokenizer(std::move(spec));
-}
 
 const std::string& Tokenizer::State::token(int32_t id,
                                            const std::vector<std::string>& table) const {

@@ -17,13 +17,12 @@
 #include "msltx/base/executor.h"
 #include "msltx/base/file.h"
 #include "msltx/text/added_tokens.h"
-#include "msltx/text/cleaning.h"
 #include "msltx/text/encoding.h"
 #include "msltx/text/model.h"
 #include "msltx/text/piece_table.h"
 #include "msltx/text/progress.h"
 #include "msltx/text/split_pattern.h"
-#include "msltx/text/utf8.h"
+#include "msltx/text/train_options.h"
 
 namespace msltx::text {
 
@@ -56,26 +55,8 @@ struct TokenizerSpec {
   std::string truncation, padding;
 };
 
-inline const std::vector<std::string>& default_special_tokens() {
-  static const std::vector<std::string> names{"[PAD]", "[UNK]", "[BOS]", "[EOS]"};
-  return names;
-}
-
-struct TrainOptions {
-  std::string model = "bpe";
-  int64_t vocab_size = 8192;  // special tokens and the 256 bytes included
-  int64_t min_frequency = 2;  // of a pair, to be merged; 0 counts as 1
-  std::vector<std::string> special_tokens = default_special_tokens();
-  bool lowercase = false;  // a part of the tokenizer
-  Cleaning cleaning;       // of what is trained on; the tokenizer itself does not clean
-  InvalidUtf8 invalid_utf8 = InvalidUtf8::refuse;
-};
-
-// What is done to text before its pre-tokens are counted.
-Cleaning training_cleaning(const TrainOptions& options);
-
-// Throws ValueError for what Tokenizer::train refuses whatever the text, before it is read.
-void check(const TrainOptions& options);
+// By the usual names of special tokens.
+TokenRoles find_roles(const std::vector<AddedToken>& added);
 
 // What a .tiktoken file leaves out. For the files of tiktoken's own encodings, told by their names
 // (cl100k_base.tiktoken), both are known.
@@ -109,13 +90,9 @@ class Tokenizer {
   std::string to_json() const;
   void save(const Path& path) const;  // whole or not at all
 
-  // Files are read line by line in constant memory. Equal input gives an equal tokenizer at any
-  // number of threads.
+  // See TokenizerTrainer.
   static Tokenizer train(std::span<const Path> files, const TrainOptions& options,
                          Executor& executor, const ProgressFn& progress = {});
-  // From what was counted; `words` are pre-tokens of cleaned text.
-  static Tokenizer train(const PieceCounts& words, const TrainOptions& options, Executor& executor,
-                         const ProgressFn& progress = {});
 
   // Appends the ids of valid UTF-8 `text` (ValueError otherwise). Special tokens written in the
   // text are recognized.

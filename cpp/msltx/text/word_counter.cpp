@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "msltx/base/error.h"
+#include "msltx/base/philox.h"
 #include "msltx/text/split.h"
 #include "msltx/text/text_blocks.h"
 
@@ -14,10 +15,26 @@ namespace {
 // Blocks of text per worker that are read ahead while as many are counted.
 constexpr size_t kBlocksPerWorker = 2;
 
+// fn(Split()) for the splitter that is asked for.
+template <class Fn>
+void with_splitter(const WordCounter::Split& split, Fn&& fn) {
+  if (const auto* pattern = std::get_if<SplitPattern>(&split)) {
+    with_split(*pattern, fn);
+  } else {
+    fn(SpaceSplit());
+  }
+}
+
 }  // namespace
 
-WordCounter::WordCounter(const Cleaning& cleaning, Executor& executor)
-    : cleaning_(cleaning), executor_(executor) {}
+WordCounter::WordCounter(const Cleaning& cleaning, Executor& executor, Split split,
+                         TextSample sample)
+    : cleaning_(cleaning), executor_(executor), split_(split), sample_(sample) {
+  if (!(sample.share > 0 && sample.share <= 1)) {
+    throw ValueError(
+        concat("the share of a sample is ", sample.share, "; it takes a number above 0, up to 1"));
+  }
+}
 
 PieceCounts& WordCounter::table_of(int worker) { return tables_[static_cast<size_t>(worker)]; }
 
@@ -25,26 +42,29 @@ void WordCounter::make_tables() {
   tables_.resize(std::max(tables_.size(), static_cast<size_t>(executor_.threads())));
 }
 
-void WordCounter::count_whole(std::string_view text, PieceCounts& counts) {
-  const char* const end = text.data() + text.size();
-  for_each_piece<Gpt2Split>(text, [&](std::string_view piece) {
-    counts.add(piece, static_cast<size_t>(end - piece.data()));
-  });
+bool WordCounter::is_drawn(uint32_t number, uint32_t line) const {
+  if (sample_.share >= 1) return true;
+  const Philox4 words = philox(sample_.seed, RandomStream::subsets, sources_, number, line);
+  return uniform_double(words[0], words[1]) < sample_.share;
 }
 
-void WordCounter::count_lines(std::string_view block, PieceCounts& counts) {
-  const char* p = block.data();
-  const char* const end = p + block.size();
-  while (p < end) {
-    const void* feed = std::memchr(p, '\n', static_cast<size_t>(end - p));
-    const char* const line_end = feed ? static_cast<const char*>(feed) + 1 : end;
-    for (const char* q = p; q < line_end;) {
-      const char* const piece_end = Gpt2Split::next(q, line_end);
-      counts.add({q, static_cast<size_t>(piece_end - q)}, static_cast<size_t>(end - q));
-      q = piece_end;
+void WordCounter::count(std::string_view text, bool by_line, uint32_t number,
+                        PieceCounts& counts) const {
+  const char* p = text.data();
+  const char* const end = p + text.size();
+  with_splitter(split_, [&]<class Splitter>(Splitter) {
+    for (uint32_t line = 0; p < end; ++line) {
+      const void* const feed =
+          by_line ? std::memchr(p, '\n', static_cast<size_t>(end - p)) : nullptr;
+      const char* const line_end = feed ? static_cast<const char*>(feed) + 1 : end;
+      if (!is_drawn(number, line)) p = line_end;
+      while (p < line_end) {
+        const char* const piece_end = Splitter::next(p, line_end);
+        counts.add({p, static_cast<size_t>(piece_end - p)}, static_cast<size_t>(end - p));
+        p = piece_end;
+      }
     }
-    p = line_end;
-  }
+  });
 }
 
 void WordCounter::add_texts(std::span<const std::string_view> texts) {
@@ -67,10 +87,11 @@ void WordCounter::add_texts(std::span<const std::string_view> texts) {
     executor_.check_cancelled();
     const auto k = static_cast<size_t>(task);
     for (size_t i = first_of_task[k]; i < first_of_task[k + 1]; ++i) {
+      const auto number = static_cast<uint32_t>(i);
       if (cleaning_.any()) {
-        count_whole(clean(texts[i], cleaning_), table_of(worker));
+        count(clean(texts[i], cleaning_), false, number, table_of(worker));
       } else {
-        count_whole(texts[i], table_of(worker));
+        count(texts[i], false, number, table_of(worker));
       }
     }
   };
@@ -79,6 +100,7 @@ void WordCounter::add_texts(std::span<const std::string_view> texts) {
     make_tables();
     executor_.parallel_for(static_cast<int64_t>(first_of_task.size()) - 1, count_task);
   });
+  ++sources_;
 }
 
 void WordCounter::add_file(const Path& path, InvalidUtf8 invalid, const ProgressFn& progress) {
@@ -86,6 +108,7 @@ void WordCounter::add_file(const Path& path, InvalidUtf8 invalid, const Progress
     make_tables();
     count_file(path, invalid, progress);
   });
+  ++sources_;
 }
 
 void WordCounter::count_file(const Path& path, InvalidUtf8 invalid, const ProgressFn& progress) {
@@ -98,6 +121,7 @@ void WordCounter::count_file(const Path& path, InvalidUtf8 invalid, const Progre
     return n;
   };
   size_t next_have = read_ahead();
+  int64_t blocks = 0;  // counted
   while (next_have > 0) {
     std::swap(current, ahead);
     const size_t have = std::exchange(next_have, 0);
@@ -109,12 +133,14 @@ void WordCounter::count_file(const Path& path, InvalidUtf8 invalid, const Progre
         return;
       }
       const std::string& block = current[static_cast<size_t>(task) - 1];
+      const auto number = static_cast<uint32_t>(blocks + task - 1);
       if (cleaning_.any()) {
-        count_lines(clean(block, cleaning_), table_of(worker));
+        count(clean(block, cleaning_), true, number, table_of(worker));
       } else {
-        count_lines(block, table_of(worker));
+        count(block, true, number, table_of(worker));
       }
     });
+    blocks += static_cast<int64_t>(have);
     if (progress) progress({"read", source.bytes_read(), source.bytes_total()});
   }
 }

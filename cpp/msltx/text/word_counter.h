@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "msltx/base/executor.h"
@@ -13,13 +14,26 @@
 #include "msltx/text/cleaning.h"
 #include "msltx/text/piece_table.h"
 #include "msltx/text/progress.h"
+#include "msltx/text/split_pattern.h"
 #include "msltx/text/utf8.h"
 
 namespace msltx::text {
 
+// A part of a corpus, drawn line by line (of texts: text by text), so that it comes from
+// everywhere.
+struct TextSample {
+  double share = 1.0;  // of the lines, about; 1: all
+  uint64_t seed = 0;   // the same lines for the same seed
+};
+
 class WordCounter {
  public:
-  WordCounter(const Cleaning& cleaning, Executor& executor);
+  // What is counted: the pre-tokens of a pattern, or a cheaper cut that others refine: before every
+  // space.
+  using Split = std::variant<SplitPattern, SpaceSplit>;
+
+  explicit WordCounter(const Cleaning& cleaning, Executor& executor,
+                       Split split = SplitPattern::gpt2, TextSample sample = {});
 
   // Counts the pre-tokens of each text on its own. Throws ValueError for a text that is not UTF-8.
   void add_texts(std::span<const std::string_view> texts);
@@ -33,13 +47,17 @@ class WordCounter {
 
  private:
   void count_file(const Path& path, InvalidUtf8 invalid, const ProgressFn& progress);
-  static void count_lines(std::string_view block, PieceCounts& counts);
-  static void count_whole(std::string_view text, PieceCounts& counts);
+  // A text, or the part of a file that begins at `number` (a block's).
+  void count(std::string_view text, bool by_line, uint32_t number, PieceCounts& counts) const;
+  bool is_drawn(uint32_t number, uint32_t line) const;
   void make_tables();
   PieceCounts& table_of(int worker);
 
   Cleaning cleaning_;
   Executor& executor_;
+  Split split_;
+  TextSample sample_;
+  uint32_t sources_ = 0;             // files and calls of add_texts so far
   std::vector<PieceCounts> tables_;  // one per worker
 };
 

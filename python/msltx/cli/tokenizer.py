@@ -21,6 +21,26 @@ from msltx.cli._text import (
 )
 
 
+class _Sample(click.ParamType):
+    """A share as a float, or a number of bytes as an int."""
+
+    name = "sample"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found = re.fullmatch(r"([0-9]*\.?[0-9]+) ?(%|[kmgt]?b|)", str(value).lower())
+        if not found:
+            self.fail(f"{value!r} is no share (0.1, 10%) and no size (500MB)", param, ctx)
+        number, unit = found[1], found[2]
+        if unit == "%":
+            return float(number) / 100
+        if not unit and "." in number:
+            return float(number)
+        powers = {"": 0, "b": 0, "kb": 3, "mb": 6, "gb": 9, "tb": 12}
+        return int(float(number) * 10 ** powers[unit])
+
+
 @click.group()
 def tokenizer() -> None:
     """Train, look at and compare tokenizers, encode and decode text.
@@ -39,7 +59,7 @@ def tokenizer() -> None:
     help="The file to write, or a folder to put tokenizer.json in.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file that stands at --out.")
-@click.option("--model", default="bpe", show_default=True, help="Kind of tokenizer: bpe.")
+@click.option("--model", default="bpe", show_default=True, help="Kind of tokenizer: bpe or bytes.")
 @click.option("--vocab-size", type=INTEGER, default=8192, show_default=True, help="Tokens in all.")
 @click.option(
     "--min-frequency",
@@ -62,6 +82,27 @@ def tokenizer() -> None:
     metavar="NAME",
     help="Of JSON lines and Parquet files: the field that has the text.",
 )
+@click.option(
+    "--split",
+    default="gpt2",
+    show_default=True,
+    help="How text is cut before tokens are made: gpt2, cl100k, o200k, llama3 or qwen2.",
+)
+@click.option(
+    "--max-token-length",
+    type=INTEGER,
+    metavar="N",
+    help="Make no token of N bytes, unless of two single ones.",
+)
+@click.option(
+    "--sample",
+    type=_Sample(),
+    metavar="BYTES|SHARE",
+    help="Train on a part, drawn by line from all files: 500MB, 0.1 or 10%.",
+)
+@click.option(
+    "--sample-seed", type=INTEGER, default=0, show_default=True, help="Draws the lines of --sample."
+)
 @cleaning_options
 @says_flags
 def train(
@@ -83,7 +124,7 @@ def train(
     with progress_bar() as progress:
         made = train_tokenizer(files, dict(options), progress)
     path = made.save(out)
-    if made.vocab_size < options["vocab_size"]:
+    if options["model"] == "bpe" and made.vocab_size < options["vocab_size"]:
         click.echo(
             f"the text has no more pairs that occur at least {max(1, options['min_frequency'])} "
             f"times: {made.vocab_size:,} tokens instead of {options['vocab_size']:,}",
