@@ -63,8 +63,8 @@ void encode(benchmark::State& state) {
   state.counters["ns"] = seconds * 1e9;
 }
 
-void training_step(benchmark::State& state, const Model& m) {
-  model::GPT gpt(config_of(m), 1);
+void training_step(benchmark::State& state, const Model& m, DType dtype) {
+  model::GPT gpt(config_of(m), 1, {.dtype = dtype});
   std::mt19937_64 bits(1);
   std::uniform_int_distribution<int32_t> any_id(0, static_cast<int32_t>(m.V - 1));
   const auto random_batch = [&](int64_t, int32_t* tokens, int32_t* targets) {
@@ -90,7 +90,7 @@ void training_step(benchmark::State& state, const Model& m) {
   const auto encodes = static_cast<double>(step.counts().encodes);
   state.counters["tokens/s"] = static_cast<double>(m.rows()) / seconds;
   state.counters["GFLOP/s"] = operations / seconds * 1e-9;
-  state.counters["of_peak_%"] = 100 * operations / seconds / machine.matrix_peak;
+  state.counters["of_peak_%"] = 100 * operations / seconds / machine.peak(dtype);
   state.counters["encodes"] = encodes;
   state.counters["waits"] = static_cast<double>(step.counts().waits);
   const double encoding = encodes * encode_seconds();
@@ -103,9 +103,13 @@ void training_step(benchmark::State& state, const Model& m) {
 int main(int argc, char** argv) {
   benchmark::RegisterBenchmark("encode", encode)->UseManualTime()->Iterations(5);
   for (const Model& m : kModels) {
-    benchmark::RegisterBenchmark((std::string("training_step/") + m.name).c_str(), training_step, m)
-        ->UseManualTime()
-        ->Unit(benchmark::kMillisecond);
+    for (const DType dtype : {DType::float32, DType::bfloat16}) {
+      const std::string name =
+          std::string("training_step/") + m.name + (dtype == DType::float32 ? "" : "/bfloat16");
+      benchmark::RegisterBenchmark(name.c_str(), training_step, m, dtype)
+          ->UseManualTime()
+          ->Unit(benchmark::kMillisecond);
+    }
   }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from msltx import _core, backends, kernels
 from reference import DEFINITIONS, assert_result, call, split_arguments
 from reference.inputs import Arguments
 from reference.result import Anything
+from reference.tolerance import BFLOAT16
 
 BACKENDS = [backend.name for backend in backends()]
 CASES = [
@@ -54,6 +56,41 @@ def test_kernel_computes_its_definition(name: str, case: Arguments, backend: str
     for output, out, result in zip(definition.outputs, outs, results, strict=False):
         assert out.dtype == (np.int32 if result.value.dtype.kind == "i" else np.float32)
         assert_result(out, result, definition.tol, f"{label} on {backend}: {output}")
+
+
+def bfloat16_fields(name: str) -> set[str]:
+    """Give the tensors of a kernel that may be bfloat16."""
+    parts = {name, f"{name}_data", f"{name}_weights"}
+    return {
+        field["name"]
+        for op in _core.ops()
+        if op["name"] in parts
+        for field in op["fields"]
+        if field["dtype"] in ("compute", "wide")
+    }
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("name", "case"), [case for case in CASES if bfloat16_fields(str(case.values[0]))]
+)
+def test_kernel_computes_its_definition_in_bfloat16(
+    name: str, case: Arguments, backend: str
+) -> None:
+    definition = DEFINITIONS[name]
+    arguments, label = fresh_inputs(name, case)
+    narrow = bfloat16_fields(name)
+    for argument in narrow & arguments.keys():
+        if arguments[argument] is not None:
+            arguments[argument] = arguments[argument].astype(ml_dtypes.bfloat16)
+    inputs, attributes = split_arguments(definition.function, arguments)
+    kernel: Any = getattr(kernels, name)
+    outs = outputs_of(kernel(*inputs, **attributes, backend=backend))
+    results = call(definition.function, arguments)
+    for output, out, result in zip(definition.outputs, outs, results, strict=False):
+        if output in narrow:
+            assert out.dtype == ml_dtypes.bfloat16
+        assert_result(out, result, BFLOAT16, f"{label} on {backend}: {output}")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -407,19 +407,19 @@ CACHE = f32(2, 2, 6, 4)
 REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
     "float64": (
         lambda: kernels.gelu_forward(X.astype(np.float64)),  # type: ignore[arg-type]
-        "gelu_forward: x is float64; expected float32",
+        "gelu_forward: x is float64; expected float32 or bfloat16",
     ),
     "big-endian": (
         lambda: kernels.gelu_forward(X.astype(">f4")),
-        "gelu_forward: x is >f4; expected float32",
+        "gelu_forward: x is >f4; expected float32 or bfloat16",
     ),
     "integers for floats": (
         lambda: kernels.gelu_forward(IDS),  # type: ignore[arg-type]
-        "gelu_forward: x is int32; expected float32",
+        "gelu_forward: x is int32; expected float32 or bfloat16",
     ),
     "list for floats": (
         lambda: kernels.gelu_forward([1.0]),  # type: ignore[arg-type]
-        "gelu_forward: x is a list; expected a NumPy array of float32",
+        "gelu_forward: x is a list; expected a NumPy array of float32 or bfloat16",
     ),
     "bfloat16 for statistics": (
         lambda: kernels.layernorm_forward(X, GAMMA.astype(ml_dtypes.bfloat16)),

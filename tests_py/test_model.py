@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -63,6 +64,37 @@ def test_a_loss_of_ones_own_equals_the_built_in_one(model: msltx.GPT) -> None:
     model.backward(d_logits=(g / targets.size).astype(np.float32))
     for name, value in built_in.items():
         np.testing.assert_allclose(model.grads[name], value, atol=2e-7 + 1e-5 * np.abs(value).max())
+
+
+@pytest.mark.parametrize("backend", [backend.name for backend in msltx.backends()])
+def test_a_model_in_bfloat16(backend: str, tmp_path: Path) -> None:
+    tokens, targets = batch()
+    wide = msltx.GPT(CONFIG, seed=3, backend=backend)
+    narrow = msltx.GPT(CONFIG, seed=3, backend=backend, dtype="bfloat16")
+    assert narrow.dtype == "bfloat16"
+    loss = narrow.forward_backward(tokens, targets)
+    assert loss == pytest.approx(wide.forward_backward(tokens, targets), rel=2e-4)
+    assert narrow.evaluate(tokens, targets) == pytest.approx(loss, rel=1e-5)
+    for name, value in wide.grads.items():
+        assert narrow.grads[name].dtype == np.float32
+        error = np.linalg.norm(narrow.grads[name] - value)
+        assert error < 0.02 * np.linalg.norm(value) + 1e-6, name
+
+    hidden = narrow.forward(tokens)
+    assert hidden.dtype == ml_dtypes.bfloat16
+    logits = narrow.logits(hidden)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, wide.logits(wide.forward(tokens)), atol=0.02)
+    with pytest.raises(ValueError, match="expected bfloat16"):
+        narrow.logits(hidden.astype(np.float32))
+    narrow.backward(d_logits=np.ones_like(logits))
+
+    greedy = msltx.generate(narrow, None, [3, 1, 4], max_tokens=5, temperature=0)
+    assert len(greedy.tokens) == 5
+    narrow.save(tmp_path / "model")
+    loaded = msltx.GPT.load(tmp_path / "model", dtype="bfloat16", backend=backend)
+    assert loaded.evaluate(tokens, targets) == narrow.evaluate(tokens, targets)
+    assert msltx.GPT.load(tmp_path / "model").dtype == "float32"
 
 
 def test_accumulating_adds(model: msltx.GPT) -> None:

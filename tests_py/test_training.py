@@ -46,8 +46,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return msltx.data.prepare(text, tokenizer, out=folder / "set")
 
 
-def new_model(data: Dataset, seed: int = 1) -> msltx.GPT:
-    return msltx.GPT(msltx.GPTConfig(vocab_size=data.vocab_size, **SIZES), seed=seed)
+def new_model(data: Dataset, seed: int = 1, dtype: str = "float32") -> msltx.GPT:
+    return msltx.GPT(msltx.GPTConfig(vocab_size=data.vocab_size, **SIZES), seed=seed, dtype=dtype)
 
 
 def same_values(a: msltx.GPT, b: msltx.GPT) -> bool:
@@ -89,9 +89,12 @@ def test_it_learns_and_says_so(data: Dataset, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_resuming_gives_the_bits_of_an_uninterrupted_run(data: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_resuming_gives_the_bits_of_an_uninterrupted_run(
+    data: Dataset, tmp_path: Path, dtype: str
+) -> None:
     options = {**FAST, "max_steps": 14, "gradient_accumulation_steps": 2, "batch_size": 4}
-    whole = new_model(data)
+    whole = new_model(data, dtype=dtype)
     losses = msltx.train(whole, data, **options).losses
 
     class Stop(Exception):
@@ -103,8 +106,14 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(data: Dataset, tmp_path
 
     run = tmp_path / "run"
     with pytest.raises(Stop):
-        msltx.train(new_model(data), data, out=run, on_step=stop, **{**options, "save_every": 5})
-    resumed = new_model(data, seed=99)
+        msltx.train(
+            new_model(data, dtype=dtype),
+            data,
+            out=run,
+            on_step=stop,
+            **{**options, "save_every": 5},
+        )
+    resumed = new_model(data, seed=99, dtype=dtype)
     rest = msltx.train(resumed, data, out=run, resume=True, **options)
     np.testing.assert_array_equal(rest.losses, losses[5:])
     assert same_values(resumed, whole)
@@ -114,17 +123,32 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(data: Dataset, tmp_path
         msltx.train(new_model(data), data, out=tmp_path / "other", resume=True, **options)
 
 
-def test_the_same_bits_at_any_thread_count(data: Dataset) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_same_bits_at_any_thread_count(data: Dataset, dtype: str) -> None:
     before = msltx.get_num_threads()
     models = []
     try:
         for threads in (1, 2, 3, 8):
             msltx.set_num_threads(threads)
-            models.append(new_model(data))
+            models.append(new_model(data, dtype=dtype))
             msltx.train(models[-1], data, max_steps=4, **FAST)
     finally:
         msltx.set_num_threads(before)
     assert all(same_values(models[0], other) for other in models[1:])
+
+
+def test_bfloat16_learns_like_float32_and_is_recorded(data: Dataset, tmp_path: Path) -> None:
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        out = tmp_path / dtype
+        run = msltx.train(new_model(data, dtype=dtype), data, max_steps=40, out=out, **FAST)
+        losses[dtype] = run.losses
+        assert load_settings(out / CONFIG_FILE, {}).training.dtype == dtype
+        assert all(v.dtype == np.float32 for v in run.model.params.values())
+    np.testing.assert_allclose(losses["bfloat16"][:5], losses["float32"][:5], rtol=1e-3)
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=2e-2)
+    with pytest.raises(ValueError, match="made with dtype bfloat16"):
+        msltx.train(new_model(data, dtype="bfloat16"), data, dtype="float32", **FAST)
 
 
 def test_a_tiny_model_memorizes_a_sentence(tmp_path: Path) -> None:

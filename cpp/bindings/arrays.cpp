@@ -38,6 +38,29 @@ py::array view_of(const Tensor& tensor, const py::object& owner) {
   return array;
 }
 
+py::dtype numpy_dtype(DType dtype) {
+  if (dtype == DType::bfloat16) {
+    return py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16"));
+  }
+  return py::dtype(std::string(name_of(dtype)));
+}
+
+DType compute_type_named(const std::string& name) {
+  for (DType dtype : {DType::float32, DType::bfloat16}) {
+    if (name == name_of(dtype)) return dtype;
+  }
+  throw ValueError(concat("dtype is ", name, "; it takes float32 or bfloat16"));
+}
+
+void announce_conversion(const model::GPT& gpt) {
+  static bool said = false;  // under the GIL
+  if (said || gpt.dtype() != DType::bfloat16 || gpt.backend().has_bfloat16_products()) return;
+  said = true;
+  py::module_::import("logging").attr("getLogger")("msltx").attr("warning")(
+      concat("backend ", gpt.backend().name(),
+             " has no bfloat16 products on this machine; they are computed in float32"));
+}
+
 py::array_t<float> new_array(const std::vector<int64_t>& shape) {
   return py::array_t<float>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
 }

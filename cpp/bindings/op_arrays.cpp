@@ -36,6 +36,10 @@ std::optional<DType> float_type(const py::dtype& dtype) {
   return std::nullopt;
 }
 
+std::string_view float_types(const FieldInfo& field) {
+  return field.element == Element::float32 ? "float32" : "float32 or bfloat16";
+}
+
 std::string name_of_dtype(const py::dtype& dtype) { return py::str(dtype).cast<std::string>(); }
 
 std::string type_name(py::handle value) {
@@ -145,9 +149,10 @@ Shape shape_of(const py::array& array) {
   return Shape(array.shape(), array.shape() + array.ndim());
 }
 
-py::dtype numpy_dtype(Element element, const py::dtype& compute) {
+py::dtype dtype_of_field(Element element, const py::dtype& compute) {
   switch (element) {
     case Element::compute:
+    case Element::wide:
       return compute;
     case Element::float32:
       return py::dtype::of<float>();
@@ -163,13 +168,13 @@ py::array input_array(const OpInfo& info, const FieldInfo& field, py::handle val
   const bool is_array = py::isinstance<py::array>(value);
   if (!is_array && !(py::hasattr(value, "dtype") && py::hasattr(value, "ndim"))) {
     throw ValueError(concat(where(info, field), " is a ", type_name(value),
-                            "; expected a NumPy array of float32"));
+                            "; expected a NumPy array of ", float_types(field)));
   }
   py::array array = is_array ? py::reinterpret_borrow<py::array>(value) : as_array(value);
   const auto type = float_type(array.dtype());
   if (!type || (field.element == Element::float32 && *type != DType::float32)) {
-    throw ValueError(
-        concat(where(info, field), " is ", name_of_dtype(array.dtype()), "; expected float32"));
+    throw ValueError(concat(where(info, field), " is ", name_of_dtype(array.dtype()), "; expected ",
+                            float_types(field)));
   }
   return array;
 }

@@ -16,7 +16,7 @@ namespace msltx::bindings {
 using Shape = std::vector<int64_t>;
 
 // The NumPy dtype of a field in an op whose compute type is that of `compute`.
-pybind11::dtype numpy_dtype(ops::Element element, const pybind11::dtype& compute);
+pybind11::dtype dtype_of_field(ops::Element element, const pybind11::dtype& compute);
 
 // The array that an input stands for: a NumPy array or scalar of an allowed float type, or, for an
 // int32 field, integers of any type, nested lists included, as contiguous int32.

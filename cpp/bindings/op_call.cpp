@@ -219,15 +219,11 @@ void OpCall::match_inputs() {
     const auto size = OpInfo::value<int64_t>(op(), attribute);
     if (size != 0) sizes_.set(attribute.axis, size);
   }
-  bool typed = false;
   for (const FieldInfo& field : info_.fields) {
     if (!is_input(field) || !array(field)) continue;
     Tensor& t = tensor(field);
     t = tensor_of(info_, field, *array(field), leading_);
-    if (field.element == ops::Element::compute && !typed) {
-      compute_ = array(field)->dtype();
-      typed = true;
-    }
+    if (t.dtype == DType::bfloat16) compute_ = array(field)->dtype();
     const Shape given = shape_of(*array(field));
     sizes_.match(info_, field, std::span(t.shape.data(), static_cast<size_t>(t.rank)), given);
   }
@@ -257,7 +253,14 @@ std::vector<py::object> OpCall::given_outputs(size_t count, const std::string& n
 }
 
 void OpCall::set_output(const FieldInfo& field, const py::object& given, const Shape& shape) {
-  const py::dtype dtype = numpy_dtype(field.element, compute_);
+  py::dtype dtype = dtype_of_field(field.element, compute_);
+  if (!field.type_of.empty()) dtype = array(*info_.find_field(field.type_of))->dtype();
+  // A wide output is float32 where an array for that is given.
+  if (field.element == ops::Element::wide && field.type_of.empty() &&
+      py::isinstance<py::array>(given) &&
+      py::reinterpret_borrow<py::array>(given).dtype().equal(py::dtype::of<float>())) {
+    dtype = py::dtype::of<float>();
+  }
   const AttributeInfo* accumulate = info_.find_attribute("accumulate");
   if (given.is_none()) {
     if (field.role == Role::accumulates && accumulate && OpInfo::value<bool>(op(), *accumulate)) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "bindings/arrays.h"
 #include "bindings/call.h"
 #include "bindings/register.h"
 #include "msltx/base/error.h"
@@ -23,13 +24,13 @@ using train::TrainStep;
 
 std::unique_ptr<GPT> load_model(const std::string& path, const std::string& dtype,
                                 const std::optional<std::string>& backend, int64_t memory_limit) {
-  if (dtype != name_of(DType::float32)) {
-    throw ValueError(concat("dtype is ", dtype, "; this version computes in float32 only"));
-  }
   model::GPTOptions options;
+  options.dtype = compute_type_named(dtype);
   if (backend) options.backend = &ops::backend(*backend);
   options.memory_limit = memory_limit;
-  return run_released([&] { return exchange::load_model(path, options); });
+  auto gpt = run_released([&] { return exchange::load_model(path, options); });
+  announce_conversion(*gpt);
+  return gpt;
 }
 
 std::unique_ptr<GPT> load_llama2c(const std::string& path) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "bindings/arrays.h"
 #include "bindings/register.h"
 #include "msltx/base/error.h"
 #include "msltx/exchange/safetensors.h"
@@ -16,14 +17,6 @@ namespace msltx::bindings {
 namespace {
 
 using exchange::SafetensorsFile;
-
-// bfloat16 is ml_dtypes'; the others are NumPy's own.
-py::dtype numpy_dtype(DType dtype) {
-  if (dtype == DType::bfloat16) {
-    return py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16"));
-  }
-  return py::dtype(std::string(name_of(dtype)));
-}
 
 DType dtype_of_array(const std::string& name, const py::array& array) {
   const auto found = py::str(array.dtype()).cast<std::string>();

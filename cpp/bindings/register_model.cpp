@@ -21,13 +21,6 @@ using model::BatchShape;
 using model::GPT;
 using model::Keep;
 
-DType dtype_named(const std::string& name) {
-  for (DType dtype : {DType::float32, DType::bfloat16}) {
-    if (name == name_of(dtype)) return dtype;
-  }
-  throw ValueError(concat("dtype is ", name, "; it takes float32 or bfloat16"));
-}
-
 BatchShape batch_shape(const Tensor& tokens, const char* what) {
   if (tokens.rank != 2) {
     throw ValueError(concat(what, " has ", tokens.rank, " dimensions; expected (batch, length)"));
@@ -39,10 +32,12 @@ std::unique_ptr<GPT> make_gpt(const model::GPTConfig& config, uint64_t seed,
                               const std::string& dtype, const std::optional<std::string>& backend,
                               int64_t memory_limit) {
   model::GPTOptions options;
-  options.dtype = dtype_named(dtype);
+  options.dtype = compute_type_named(dtype);
   if (backend) options.backend = &ops::backend(*backend);
   options.memory_limit = memory_limit;
-  return run_released([&] { return std::make_unique<GPT>(config, seed, options); });
+  auto gpt = run_released([&] { return std::make_unique<GPT>(config, seed, options); });
+  announce_conversion(*gpt);
+  return gpt;
 }
 
 // Every call enters the model alone: a second caller gets BusyError.
@@ -52,21 +47,23 @@ auto with_model(GPT& gpt, F&& call) {
   return run_released(call);
 }
 
-py::array_t<float> forward(GPT& gpt, const py::array& tokens, bool keep) {
+py::array forward(GPT& gpt, const py::array& tokens, bool keep) {
   const Tensor ids = borrow(tokens, DType::int32, "tokens");
   const BatchShape shape = batch_shape(ids, "tokens");
-  py::array_t<float> out = new_array({shape.sequences, shape.length, gpt.config().embedding_dim});
-  float* to = out.mutable_data();
+  py::array out(
+      numpy_dtype(gpt.hidden_type()),
+      std::vector<py::ssize_t>{shape.sequences, shape.length, gpt.config().embedding_dim});
+  void* to = out.mutable_data();
   with_model(gpt, [&] {
     const Tensor hidden =
         gpt.forward(ids.data<int32_t>(), shape, keep ? Keep::for_backward : Keep::nothing);
-    std::memcpy(to, hidden.data(), static_cast<size_t>(hidden.bytes()));
+    std::memcpy(to, hidden.data<void>(), static_cast<size_t>(hidden.bytes()));
   });
   return out;
 }
 
 py::array_t<float> logits(GPT& gpt, const py::array& hidden) {
-  const Tensor h = borrow(hidden, DType::float32, "hidden");
+  const Tensor h = borrow(hidden, gpt.hidden_type(), "hidden");
   if (h.rank < 1 || h.dim(-1) != gpt.config().embedding_dim) {
     throw ValueError(concat("hidden is ", to_string(h), "; expected its last dimension to be ",
                             gpt.config().embedding_dim, ", the embedding_dim"));

@@ -42,6 +42,8 @@ std::string_view name_of(Element element) {
   switch (element) {
     case Element::compute:
       return "compute";
+    case Element::wide:
+      return "wide";
     case Element::float32:
       return "float32";
     case Element::int32:

@@ -56,7 +56,12 @@ def axis_legend(op: Op) -> str:
 
 
 def _type_text(field: Field) -> str:
-    dtype = {"compute": "float32", "float32": "float32", "int32": "integers"}[field["dtype"]]
+    dtype = {
+        "compute": "float32 or bfloat16",
+        "wide": "float32 or the compute type",
+        "float32": "float32",
+        "int32": "integers",
+    }[field["dtype"]]
     if field["role"] in ("writes", "accumulates") and field["dtype"] == "int32":
         dtype = "int32"
     return f"{dtype} {shape_text(field['axes'])}"

@@ -108,7 +108,7 @@ class GPT:
         What it is made of.
     seed : int, default 0
         Each parameter's initial values are drawn from (seed, its name).
-    dtype : {"float32"}, default "float32"
+    dtype : {"float32", "bfloat16"}, default "float32"
         Compute type. Parameters and gradients are float32 always.
     backend : {"cpu", "reference"}, optional
         Who computes; default MSLTX_BACKEND, or the fastest there is.
@@ -207,13 +207,14 @@ class GPT:
 
         Returns
         -------
-        hidden : float32 array, shape (B, T, C)
-            What the output projection reads. backward() may follow.
+        hidden : array, shape (B, T, C)
+            What the output projection reads, of the model's dtype (bfloat16 is that of ml_dtypes);
+            without a final norm the residual stream, float32. backward() may follow.
         """
         return self._core.forward(token_array(tokens, "tokens"))
 
     def logits(self, hidden: Floats) -> Floats:
-        """Apply the output projection: float32 (..., C) to float32 (..., V)."""
+        """Apply the output projection: (..., C), as forward() gives it, to float32 (..., V)."""
         return self._core.logits(hidden)
 
     def backward(

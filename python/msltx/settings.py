@@ -62,7 +62,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Steps in which the rate rises; default: a fiftieth of max_steps, at most 200."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """Of the rate after the warmup."""
-    dtype: Literal["float32"] = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type."""
     eval_every: CountOrNone = 250
     """Steps between evaluations on the validation split."""
@@ -237,8 +237,6 @@ def _takes(kind: Any, value: Any) -> str:
 
 
 def _refusal(kind: type[msgspec.Struct], name: str, value: Any) -> str:
-    if name == "dtype":
-        return "this version computes in float32 only"
     (field,) = (f for f in msgspec.structs.fields(kind) if f.name == name)
     return f"it takes {_takes(inspect.type_info(field.type), value)}"
 

@@ -334,7 +334,7 @@ class _Trainer:
         flops = tokens_per_s * flops_per_token(self.model, self.length)
         if flops > self.matrix_peak and self.peak_probes < _MOST_PEAK_PROBES:
             # The machine was busy with something else when its peak was measured.
-            self.matrix_peak = max(self.matrix_peak, _core.matrix_peak("float32"))
+            self.matrix_peak = max(self.matrix_peak, _core.matrix_peak(self.model.dtype))
             self.peak_probes += 1
         return flops / self.matrix_peak
 
@@ -552,6 +552,11 @@ def train(
     base = whole.training if whole else settings or TrainingSettings()
     given = {name: getattr(base, name) for name in base.__struct_fields__}
     merged = convert({**given, **changes}, TrainingSettings, "training")
+    if "dtype" in changes and merged.dtype != model.dtype:
+        raise InvalidValueError(
+            f"training.dtype is {merged.dtype}; the model was made with dtype {model.dtype}"
+        )
+    merged = msgspec.structs.replace(merged, dtype=model.dtype)
     if data.vocab_size > model.config.vocab_size:
         raise InvalidValueError(
             f"the dataset has ids up to {data.vocab_size - 1}; the model's vocab_size is "
@@ -568,7 +573,7 @@ def train(
         raise InvalidValueError("resume needs out, the folder of the run")
     check_tokenizer(data, tokenizer, "the one given")
 
-    peak = _core.matrix_peak("float32") if progress or path is not None else None
+    peak = _core.matrix_peak(model.dtype) if progress or path is not None else None
     if whole is None:
         whole = Settings(
             model=model.config.to_dict(),

@@ -47,5 +47,26 @@ TEST(BFloat16, RoundsToNearestEvenAndKeepsNan) {
   EXPECT_TRUE(std::isnan(static_cast<float>(bfloat16(std::bit_cast<float>(0x7f800001u)))));
 }
 
+// Every upper half, with lower halves around the tie: the nearer of the two neighbours, in exact
+// arithmetic, and of two as near the even one.
+TEST(BFloat16, RoundsEveryUpperHalfBelowAtAndAboveTheTie) {
+  for (uint32_t upper = 0; upper < 0x10000; ++upper) {
+    for (const uint32_t lower : {0x0000u, 0x0001u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) {
+      const uint32_t word = upper << 16 | lower;
+      const auto x = std::bit_cast<float>(word);
+      const uint16_t got = bfloat16(x).bits;
+      if (std::isnan(x)) {
+        ASSERT_EQ(got, (upper & 0xffffu) | 0x0040u) << std::hex << word;  // quiet, payload kept
+        continue;
+      }
+      const uint32_t up = lower > 0x8000u || (lower == 0x8000u && upper % 2 == 1) ? 1 : 0;
+      ASSERT_EQ(got, upper + up) << std::hex << word;
+      if (lower == 0) {
+        ASSERT_EQ(static_cast<float>(bfloat16(x)), x);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace msltx

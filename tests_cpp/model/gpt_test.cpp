@@ -17,9 +17,9 @@ struct Outcome {
 };
 
 Outcome outcome_of(GPTConfig config, const char* backend, int threads, ops::SectionMode mode,
-                   BatchShape shape, bool poison = false) {
+                   BatchShape shape, bool poison = false, DType dtype = DType::float32) {
   Executor executor(threads);
-  GPT model(config, 7, {.backend = &ops::backend(backend), .executor = &executor});
+  GPT model(config, 7, {.dtype = dtype, .backend = &ops::backend(backend), .executor = &executor});
   model.set_section_mode(mode);
   model.set_poison(poison);
   const RandomBatch batch(shape, config.vocab_size);
@@ -119,8 +119,63 @@ std::vector<std::string_view> backend_names() {
   return names;
 }
 
+struct InBfloat16 : testing::TestWithParam<std::tuple<std::string_view, NormPlacement>> {
+  std::string_view backend_ = std::get<0>(GetParam());
+  GPTConfig config_ = [] {
+    GPTConfig config = tiny_config();
+    config.norm_placement = std::get<1>(GetParam());
+    config.context_length = 100;
+    return config;
+  }();
+  Outcome outcome(DType dtype, int threads = 2, ops::SectionMode mode = ops::SectionMode::automatic,
+                  bool poison = false) const {
+    return outcome_of(config_, backend_.data(), threads, mode, {7, 100}, poison, dtype);
+  }
+};
+
+TEST_P(InBfloat16, SameBitsAtAnyThreadCountInBothSectionModesAndWithPoison) {
+  const Outcome first = outcome(DType::bfloat16, 1, ops::SectionMode::whole_batch);
+  for (int threads : {1, 2, 3, 8}) {
+    for (auto mode : {ops::SectionMode::whole_batch, ops::SectionMode::by_chunk}) {
+      const Outcome other = outcome(DType::bfloat16, threads, mode, threads == 2);
+      EXPECT_EQ(first.loss, other.loss) << threads;
+      EXPECT_EQ(first.gradients, other.gradients) << threads;
+    }
+  }
+}
+
+TEST_P(InBfloat16, LossAndGradientsAreNearThoseOfFloat32) {
+  const Outcome wide = outcome(DType::float32), narrow = outcome(DType::bfloat16);
+  EXPECT_NEAR(narrow.loss, wide.loss, 2e-4 * wide.loss);
+  EXPECT_NE(narrow.gradients, wide.gradients);
+  double error = 0, size = 0;
+  for (size_t i = 0; i < wide.gradients.size(); ++i) {
+    error += std::pow(narrow.gradients[i] - wide.gradients[i], 2);
+    size += std::pow(wide.gradients[i], 2);
+  }
+  EXPECT_LT(std::sqrt(error), 1e-2 * std::sqrt(size));
+}
+
+TEST_P(InBfloat16, TakesLessMemoryForActivations) {
+  int64_t bytes[2];
+  for (const DType dtype : {DType::float32, DType::bfloat16}) {
+    GPT model(config_, 7, {.dtype = dtype, .backend = &ops::backend(backend_)});
+    model.plan({7, 100}, Keep::for_backward);
+    bytes[dtype == DType::bfloat16] = model.memory().activations;
+  }
+  EXPECT_LT(bytes[1], 0.8 * static_cast<double>(bytes[0]));
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, GPTOnBackend, testing::ValuesIn(backend_names()),
                          [](const auto& test) { return std::string(test.param); });
+
+INSTANTIATE_TEST_SUITE_P(Backends, InBfloat16,
+                         testing::Combine(testing::ValuesIn(backend_names()),
+                                          testing::Values(NormPlacement::pre, NormPlacement::post)),
+                         [](const auto& test) {
+                           const bool pre = std::get<1>(test.param) == NormPlacement::pre;
+                           return concat(std::get<0>(test.param), pre ? "_pre" : "_post");
+                         });
 
 TEST(GPT, RefusesBadBatchesInOneSentence) {
   GPT model(tiny_config());

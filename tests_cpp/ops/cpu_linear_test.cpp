@@ -216,7 +216,46 @@ TEST(CpuLinear, ProductsOfTheModelsRunOnTheFastKernel) {
           const cpu::Product product{.rows = rows, .inner = in, .outer = out, .bias = bias};
           EXPECT_EQ(cpu::implementation(product), "brg:avx512_core")
               << rows << " " << in << " " << out;
+          if (!cpu::has_bfloat16_products()) continue;
+          for (const DType to : {DType::float32, DType::bfloat16}) {
+            cpu::Product narrow = product;
+            narrow.from = DType::bfloat16;
+            narrow.to = to;
+            EXPECT_EQ(cpu::implementation(narrow).find("brg"), 0u)
+                << rows << " " << in << " " << out;
+          }
         }
+      }
+    }
+  }
+}
+
+// The same rows of bfloat16, whatever goes with them, in either type of result.
+TEST(CpuLinear, ARowOfBfloat16HasTheSameBitsForAnyNumberOfRows) {
+  Runner runner;
+  for (const auto& [N, C, O] : {Shape{300, 384, 1152}, {300, 1536, 384}, {300, 97, 1776}}) {
+    Matrix x = Matrix::random(N, C, 1), w = Matrix::random(O, C, 2), bias = Matrix::random(1, O, 3);
+    std::vector<bfloat16> narrow;
+    for (const float value : x.data) narrow.push_back(bfloat16(value));
+    Weight weight;
+    LinearForward op{.weight = w.tensor(), .bias = bias.vector()};
+    op.weight.weight = &weight;
+    runner.executor.run([&] {
+      runner.stream.backend().prepare_weight(runner.stream, op.weight,
+                                             {.forward = true, .compute = DType::bfloat16});
+    });
+    const auto rows_of = [&](int64_t rows) {
+      return Tensor::host(narrow.data(), DType::bfloat16, {rows, C});
+    };
+    Matrix all(N, O);
+    op.out = all.tensor(), op.x = rows_of(N);
+    runner.run(op);
+    for (const bool serial : {false, true}) {
+      for (int64_t rows = 1; rows <= N; rows += rows < 20 ? 1 : 23) {
+        Matrix out(rows, O);
+        op.out = out.tensor(), op.x = rows_of(rows);
+        runner.run(op, serial);
+        ASSERT_TRUE(out.same_bits(all, rows)) << rows << " rows, width " << C;
       }
     }
   }

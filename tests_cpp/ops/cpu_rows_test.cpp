@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -154,7 +155,7 @@ TEST_P(CpuRows, ExponentialsAndTheirSums) {
     double total = 0;
     EXPECT_EQ(exponentials_row(logits.data(), V, &total), largest);
     EXPECT_NEAR(total, sum, 1e-6 * sum);
-    scale_row(logits.data(), V, static_cast<float>(0.5 / total));
+    scale_row({logits.data(), V}, {logits.data(), V}, V, static_cast<float>(0.5 / total));
     for (int64_t v = 0; v < V; ++v) {
       const double e = std::exp(double{before[static_cast<size_t>(v)]} - double{largest});
       EXPECT_NEAR(logits[static_cast<size_t>(v)], 0.5 * e / sum, 3e-7);
@@ -182,6 +183,27 @@ TEST_P(CpuRows, ANanAmongNothingButMinusInfinityIsSeen) {
       double total = 0;
       exponentials_row(x.data(), n, &total);
       EXPECT_TRUE(std::isnan(total)) << at << " of " << n;
+    }
+  }
+}
+
+// In vectors and in what is left over behind them, as base/dtype.h rounds.
+TEST_P(CpuRows, RoundsEveryUpperHalfBelowAtAndAboveTheTie) {
+  std::vector<float> x;
+  for (uint32_t upper = 0; upper < 0x10000; ++upper) {
+    for (const uint32_t lower : {0x0000u, 0x0001u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) {
+      x.push_back(std::bit_cast<float>(upper << 16 | lower));
+    }
+  }
+  for (const int64_t width : {int64_t{65536 * 6}, int64_t{3}}) {
+    const int64_t rows = 65536 * 6 / width;
+    std::vector<bfloat16> narrow(x.size());
+    convert_rows({narrow.data(), width}, {x.data(), width}, rows, width);
+    std::vector<float> wide(x.size());
+    convert_rows({wide.data(), width}, {narrow.data(), width}, rows, width);
+    for (size_t i = 0; i < x.size(); ++i) {
+      ASSERT_EQ(narrow[i].bits, bfloat16(x[i]).bits) << std::bit_cast<uint32_t>(x[i]);
+      ASSERT_EQ(std::bit_cast<uint32_t>(wide[i]), uint32_t{narrow[i].bits} << 16);
     }
   }
 }

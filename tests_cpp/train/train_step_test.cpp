@@ -46,14 +46,19 @@ TEST(TrainStep, LearnsAndWaitsOncePerStep) {
   EXPECT_EQ(model.memory().scratch, scratch);
 }
 
-TEST(TrainStep, ThreeStepsHaveTheSameBitsAtAnyThreadCountAndSectionMode) {
+class TrainStepIn : public testing::TestWithParam<DType> {};
+
+INSTANTIATE_TEST_SUITE_P(DTypes, TrainStepIn, testing::Values(DType::float32, DType::bfloat16),
+                         [](const auto& test) { return std::string(name_of(test.param)); });
+
+TEST_P(TrainStepIn, ThreeStepsHaveTheSameBitsAtAnyThreadCountAndSectionMode) {
   std::vector<float> first;
   for (int threads : {1, 2, 3, 8}) {
     for (auto mode : {ops::SectionMode::whole_batch, ops::SectionMode::by_chunk}) {
       Executor executor(threads);
       auto config = tiny_config();
       config.context_length = 100;
-      GPT model(config, 3, {.executor = &executor});
+      GPT model(config, 3, {.dtype = GetParam(), .executor = &executor});
       model.set_section_mode(mode);
       const BatchShape whole{6, 100};
       TrainStep train(model, {whole, 1}, kOptimizer, kSchedule, random_source(whole));

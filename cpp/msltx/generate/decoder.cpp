@@ -16,10 +16,11 @@ constexpr int64_t kPiece = 256;
 
 }  // namespace
 
-int64_t Decoder::cache_bytes(const model::GPTConfig& config, int64_t sequences, int64_t capacity) {
+int64_t Decoder::cache_bytes(const model::GPTConfig& config, DType dtype, int64_t sequences,
+                             int64_t capacity) {
   return 2 * config.num_layers *
          Arena::aligned(sequences * config.num_kv_heads * capacity * config.head_dim *
-                        size_of(DType::float32));
+                        size_of(dtype));
 }
 
 Decoder::Decoder(model::GPT& model, int64_t sequences, int64_t capacity)
@@ -30,7 +31,7 @@ Decoder::Decoder(model::GPT& model, int64_t sequences, int64_t capacity)
     throw ValueError(concat("the cache's capacity is ", capacity, " tokens; it takes 1 to ",
                             c.context_length, ", the model's context_length"));
   }
-  const int64_t bytes = cache_bytes(c, sequences, capacity);
+  const int64_t bytes = cache_bytes(c, model.dtype(), sequences, capacity);
   if (bytes > available_memory()) {
     throw MemoryLimitError(concat("a key/value cache of ", sequences, " x ", capacity,
                                   " tokens takes ", bytes, " bytes; ", available_memory(),
@@ -41,7 +42,7 @@ Decoder::Decoder(model::GPT& model, int64_t sequences, int64_t capacity)
                  Arena::aligned(sequences * model.narrow_dim() * size_of(DType::float32)));
   for (int64_t layer = 0; layer < c.num_layers; ++layer) {
     const auto cache = [&] {
-      return arena_.allocate(DType::float32, {sequences, c.num_kv_heads, capacity, c.head_dim});
+      return arena_.allocate(model.dtype(), {sequences, c.num_kv_heads, capacity, c.head_dim});
     };
     layers_.push_back({cache(), cache()});
   }
@@ -49,15 +50,16 @@ Decoder::Decoder(model::GPT& model, int64_t sequences, int64_t capacity)
   lengths_ = arena_.allocate(DType::int32, {sequences});
   logits_ = arena_.allocate(DType::float32, {sequences, c.vocab_size});
   if (model.narrow_dim() > 0) {
-    narrow_ = arena_.allocate(DType::float32, {sequences, model.narrow_dim()});
+    narrow_ = arena_.allocate(model.dtype(), {sequences, model.narrow_dim()});
   }
 }
 
 model::Activations& Decoder::activations_for(int64_t count) {
   std::unique_ptr<model::Activations>& slot = count == 1 ? one_ : many_;
   if (!slot || slot->shape().length != count) {
-    slot = std::make_unique<model::Activations>(
-        model_.config(), model::BatchShape{sequences_, count}, model::Keep::nothing);
+    slot =
+        std::make_unique<model::Activations>(model_.config(), model::BatchShape{sequences_, count},
+                                             model::Keep::nothing, model_.dtype());
     slot->allocate();
   }
   return *slot;

@@ -24,7 +24,8 @@ class Decoder {
   int64_t capacity() const { return capacity_; }
   int64_t length() const { return length_; }  // tokens fed to each sequence so far
   void reset() { length_ = 0; }
-  static int64_t cache_bytes(const model::GPTConfig& config, int64_t sequences, int64_t capacity);
+  static int64_t cache_bytes(const model::GPTConfig& config, DType dtype, int64_t sequences,
+                             int64_t capacity);
 
   // Encodes `count` further tokens of every sequence, tokens (sequences, count). logits() then
   // holds those after the last of them. Throws ValueError where the capacity would be passed.

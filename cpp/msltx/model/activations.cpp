@@ -29,12 +29,12 @@ BlockGradients BlockGradients::rows(const Rows& r) const {
           feed_forward.rows(r)};
 }
 
-Activations::Activations(const GPTConfig& config, BatchShape shape, Keep keep)
+Activations::Activations(const GPTConfig& config, BatchShape shape, Keep keep, DType compute)
     : shape_(shape),
       keep_(keep),
       num_layers_(config.num_layers),
       chunking_(ops::Chunking::of(shape.sequences, shape.length, target_rows(config))),
-      plan_(shape, chunking_.chunks(), keep) {
+      plan_(shape, chunking_.chunks(), keep, compute) {
   declare_forward(config);
   if (keep == Keep::for_backward) declare_backward(config);
   plan_.lay_out();
@@ -87,13 +87,13 @@ void Activations::declare_forward(const GPTConfig& config) {
   plan_.add(tokens, "tokens", DType::int32, {N}, {forward, embedding_section()});
   plan_.add(targets, "targets", DType::int32, {N}, {forward, end});
   // The embedded tokens are what block 0 reads or normalizes first.
-  plan_.add(embedded, "embedded", {N, C}, {forward, block_section(0)});
+  plan_.add_float32(embedded, "embedded", {N, C}, {forward, block_section(0)});
   embedding.declare(plan_, config, {forward, embedding_section()});
   head.declare(plan_, config, {end, end});
   blocks.resize(static_cast<size_t>(num_layers_));
   const Life now{forward, forward};
-  plan_.add(blocks.front().attention_join.branch, "attention_out", {N, C}, now);
-  plan_.add(blocks.front().feed_forward_join.branch, "ff_out", {N, C}, now);
+  plan_.add_float32(blocks.front().attention_join.branch, "attention_out", {N, C}, now);
+  plan_.add_float32(blocks.front().feed_forward_join.branch, "ff_out", {N, C}, now);
   for (int64_t layer = 0; layer < num_layers_; ++layer) {
     declare_block(config, layer);
     if (keep_ == Keep::nothing) break;
@@ -107,17 +107,17 @@ void Activations::declare_backward(const GPTConfig& config) {
   const int64_t N = shape_.rows(), C = config.embedding_dim;
   const int top = block_section(num_layers_ - 1), bottom = block_section(0);
   const Life stream{top, embedding_section()}, blocks_life{top, bottom};
-  plan_.add(d_hidden, "d_hidden", {N, C}, {head_section(), top});
-  plan_.add(d_stream_[0], "d_stream.0", {N, C}, stream);
-  plan_.add(d_stream_[1], "d_stream.1", {N, C}, stream);
+  plan_.add_float32(d_hidden, "d_hidden", {N, C}, {head_section(), top});
+  plan_.add_float32(d_stream_[0], "d_stream.0", {N, C}, stream);
+  plan_.add_float32(d_stream_[1], "d_stream.1", {N, C}, stream);
   if (config.norm_placement != NormPlacement::post) {
-    plan_.add(d_middle_, "d_middle", {N, C}, blocks_life);
+    plan_.add_float32(d_middle_, "d_middle", {N, C}, blocks_life);
   }
   if (Placement::has_own_d_out(config)) {
-    plan_.add(d_out_[0], "d_attention_out", {N, C}, blocks_life);
-    plan_.add(d_out_[1], "d_ff_out", {N, C}, blocks_life);
+    plan_.add_float32(d_out_[0], "d_attention_out", {N, C}, blocks_life);
+    plan_.add_float32(d_out_[1], "d_ff_out", {N, C}, blocks_life);
   }
-  plan_.add(d_branch_, "d_branch", {N, C}, blocks_life);
+  plan_.add_float32(d_branch_, "d_branch", {N, C}, blocks_life);
   shared_gradients_.attention.declare(plan_, config, blocks_life);
   shared_gradients_.feed_forward.declare(plan_, config, blocks_life);
 }

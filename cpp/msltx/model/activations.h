@@ -43,7 +43,7 @@ struct BlockGradients {
 class Activations {
  public:
   // Declares and lays out; plan().bytes() is what allocate() will reserve.
-  Activations(const GPTConfig& config, BatchShape shape, Keep keep);
+  Activations(const GPTConfig& config, BatchShape shape, Keep keep, DType compute);
   void allocate();
 
   const BatchShape& shape() const { return shape_; }

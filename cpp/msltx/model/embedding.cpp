@@ -25,8 +25,10 @@ void fill_sinusoids(const Tensor& table) {
 void EmbeddingActivations::declare(TensorPlan& plan, const GPTConfig& config, Life life) {
   if (config.token_embedding_dim == config.embedding_dim) return;
   const int64_t N = plan.rows(), E = config.token_embedding_dim;
-  plan.add(narrow, "embed.narrow", {N, E}, life);
-  if (plan.for_backward()) plan.add(d_narrow, "embed.d_narrow", {N, E}, {life.dies, life.dies});
+  plan.add_float32(narrow, "embed.narrow", {N, E}, life);
+  if (plan.for_backward()) {
+    plan.add_float32(d_narrow, "embed.d_narrow", {N, E}, {life.dies, life.dies});
+  }
 }
 
 Embedding::Embedding(const GPTConfig& config, Parameters& parameters)

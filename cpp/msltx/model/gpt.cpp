@@ -19,9 +19,9 @@ GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
       options_(options),
       parameters_([&]() -> const GPTConfig& {
         check_supported(config_);
-        if (options_.dtype != DType::float32) {
+        if (options_.dtype != DType::float32 && options_.dtype != DType::bfloat16) {
           throw ValueError(concat("dtype is ", name_of(options_.dtype),
-                                  "; this version computes in float32 only"));
+                                  "; a model computes in float32 or bfloat16"));
         }
         if (!options_.backend) options_.backend = &ops::default_backend();
         if (!options_.executor) options_.executor = &Executor::global();
@@ -102,9 +102,16 @@ bool GPT::is_multiplied(const Parameter& p) const {
          head_.multiplies(p);
 }
 
+DType GPT::product_type(const Parameter& p) const {
+  if (p.spec.name == "embed.project.weight") return DType::float32;  // on the residual stream
+  return head_.multiplies(p) && head_.narrow_dim() == 0 ? hidden_type() : dtype();
+}
+
 void GPT::encode_prepare(Stream& stream, bool backward) const {
   for (const Parameter& p : parameters_.list()) {
-    if (is_multiplied(p)) options_.backend->prepare_weight(stream, p.value, {true, backward});
+    if (is_multiplied(p)) {
+      options_.backend->prepare_weight(stream, p.value, {true, backward, product_type(p)});
+    }
   }
 }
 
@@ -203,10 +210,12 @@ Tensor GPT::forward(const int32_t* tokens, BatchShape shape, Keep keep) {
 void GPT::logits(const Tensor& hidden, const Tensor& out) {
   const int64_t N = hidden.dim(0), E = head_.narrow_dim();
   Arena arena(Arena::aligned(N * E * size_of(DType::float32)));
-  const Tensor narrow = E > 0 ? arena.allocate(DType::float32, {N, E}) : Tensor{};
+  const Tensor narrow = E > 0 ? arena.allocate(dtype(), {N, E}) : Tensor{};
   run([&](Stream& stream) {
     for (const Parameter& p : parameters_.list()) {
-      if (head_.multiplies(p)) options_.backend->prepare_weight(stream, p.value, {true, false});
+      if (head_.multiplies(p)) {
+        options_.backend->prepare_weight(stream, p.value, {true, false, product_type(p)});
+      }
     }
     encode_logits(stream, out, hidden, narrow);
   });

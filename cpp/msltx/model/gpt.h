@@ -53,6 +53,8 @@ class GPT {
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
   DType dtype() const { return options_.dtype; }
+  // Of what forward() gives: the result of the last norm, or else the residual stream.
+  DType hidden_type() const { return norm_.exists() ? dtype() : DType::float32; }
   const ops::Backend& backend() const { return *options_.backend; }
   Executor& executor() const { return *options_.executor; }
   int64_t num_parameters() const { return parameter_count(config_); }
@@ -125,6 +127,7 @@ class GPT {
  private:
   // Whether it is a factor of a matrix product, which a backend may keep a form of.
   bool is_multiplied(const Parameter& p) const;
+  DType product_type(const Parameter& p) const;  // the compute type of its products
   void check_parameters_fit() const;
   void check_shape(BatchShape shape) const;
   void enter_section(int section) const;

@@ -77,7 +77,7 @@ void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
   if (fits) return;
   step_.optimizer = std::max(step_.optimizer, step.optimizer);
   step_.batch = std::max(step_.batch, step.batch);
-  auto next = std::make_unique<Activations>(config_, shape, keep);
+  auto next = std::make_unique<Activations>(config_, shape, keep, dtype());
 
   MemoryReport need = memory();
   int64_t held = need.parameters + need.gradients + need.packed;
@@ -86,7 +86,8 @@ void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
   need.packed = 0;
   for (const Parameter& p : parameters_.list()) {
     if (is_multiplied(p)) {
-      need.packed += options_.backend->prepared_bytes(p.value, {true, for_backward});
+      need.packed +=
+          options_.backend->prepared_bytes(p.value, {true, for_backward, product_type(p)});
     }
   }
   const int64_t limit = options_.memory_limit > 0

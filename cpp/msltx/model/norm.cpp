@@ -7,10 +7,11 @@ namespace msltx::model {
 using ops::Stream;
 
 void NormActivations::declare(TensorPlan& plan, const GPTConfig& config, const std::string& name,
-                              Life life, bool with_in, bool with_out) {
+                              Life life, bool with_in, NormOut kind) {
   const int64_t N = plan.rows(), C = config.embedding_dim;
-  if (with_in) plan.add(in, name + ".in", {N, C}, life);
-  if (with_out) plan.add(out, name + ".out", {N, C}, life);
+  if (with_in) plan.add_float32(in, name + ".in", {N, C}, life);
+  if (kind == NormOut::for_layer) plan.add(out, name + ".out", {N, C}, life);
+  if (kind == NormOut::stream) plan.add_float32(out, name + ".out", {N, C}, life);
   if (!plan.for_backward()) return;
   if (config.norm == Norm::layernorm) plan.add(mean, name + ".mean", DType::float32, {N}, life);
   plan.add(rstd, name + ".rstd", DType::float32, {N}, life);

@@ -12,13 +12,17 @@
 
 namespace msltx::model {
 
+// What the result of a norm is: read by a layer, so of the compute type; the residual stream; or
+// memory that the caller has elsewhere.
+enum class NormOut : uint8_t { for_layer, stream, elsewhere };
+
 struct NormActivations {
   Tensor in, out;           // (N, C): what is normalized, and the result
   Tensor mean, rstd;        // (N); rmsnorm has no mean
   Tensor d_weight, d_bias;  // partial sums (P, C)
   // `in` is left out where the caller has it elsewhere.
   void declare(TensorPlan& plan, const GPTConfig& config, const std::string& name, Life life,
-               bool with_in, bool with_out = true);
+               bool with_in, NormOut kind = NormOut::for_layer);
   NormActivations rows(const ops::Rows& r) const;
 };
 

@@ -19,14 +19,16 @@ void PlacementActivations::declare(TensorPlan& plan, const GPTConfig& config,
   // In inference the blocks share their tensors, so that the first has what the others need.
   const bool adds = !first || !plan.for_backward();
   if (has_norm_before(placement)) before.declare(plan, config, name, life, adds);
-  if (placement == NormPlacement::post) after.declare(plan, config, name, life, true);
+  if (placement == NormPlacement::post) {
+    after.declare(plan, config, name, life, true, NormOut::stream);
+  }
   // The result of a norm after f is the branch itself.
   if (placement == NormPlacement::sandwich) {
-    after.declare(plan, config, name + "_post", life, true, false);
+    after.declare(plan, config, name + "_post", life, true, NormOut::elsewhere);
   }
   if (placement == NormPlacement::sublayer) {
-    after.declare(plan, config, name, life, true, false);
-    if (adds) plan.add(x, name + ".x", {plan.rows(), config.embedding_dim}, life);
+    after.declare(plan, config, name, life, true, NormOut::elsewhere);
+    if (adds) plan.add_float32(x, name + ".x", {plan.rows(), config.embedding_dim}, life);
   }
 }
 

@@ -85,7 +85,8 @@ AttentionActivations AttentionActivations::rows(const ops::Rows& r) const {
 }
 
 void AttentionGradients::declare(TensorPlan& plan, const GPTConfig& config, Life life) {
-  if (config.attention_dim() != config.embedding_dim) {
+  // The gradient of x is float32.
+  if (config.attention_dim() != config.embedding_dim || plan.compute() != DType::float32) {
     plan.add(d_mix, "d_mix", {plan.rows(), config.attention_dim()}, life);
   }
   plan.add(d_qkv, "d_qkv", {plan.rows(), config.qkv_dim()}, life);

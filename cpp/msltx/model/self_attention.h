@@ -41,7 +41,7 @@ struct AttentionActivations {
 };
 
 struct AttentionGradients {
-  Tensor d_mix;  // (N, nh hs); the same memory as the gradient of x where the sizes agree
+  Tensor d_mix;  // (N, nh hs); the same memory as the gradient of x where that agrees
   Tensor d_qkv;  // (N, (nh + 2 nkv) hs)
 
   void declare(TensorPlan& plan, const GPTConfig& config, Life life);

@@ -31,8 +31,8 @@ struct Life {
 
 class TensorPlan {
  public:
-  TensorPlan(BatchShape shape, int64_t chunks, Keep keep)
-      : shape_(shape), chunks_(chunks), keep_(keep) {}
+  TensorPlan(BatchShape shape, int64_t chunks, Keep keep, DType compute)
+      : shape_(shape), chunks_(chunks), keep_(keep), compute_(compute) {}
   TensorPlan(const TensorPlan&) = delete;
   TensorPlan& operator=(const TensorPlan&) = delete;
 
@@ -40,13 +40,19 @@ class TensorPlan {
   int64_t chunks() const { return chunks_; }      // P, partial sums
   const BatchShape& shape() const { return shape_; }
   bool for_backward() const { return keep_ == Keep::for_backward; }
+  DType compute() const { return compute_; }
 
   // Declares a tensor of the compute type; it becomes a view in allocate(), so it must stay where
   // it is.
   void add(Tensor& tensor, std::string name, std::initializer_list<int64_t> shape, Life life) {
+    add(tensor, std::move(name), compute_, shape, life);
+  }
+  // The residual stream and its branches, their gradients, statistics and partial sums are float32
+  // whatever the compute type; ids are int32.
+  void add_float32(Tensor& tensor, std::string name, std::initializer_list<int64_t> shape,
+                   Life life) {
     add(tensor, std::move(name), DType::float32, shape, life);
   }
-  // Statistics and partial sums are float32 whatever the compute type; ids are int32.
   void add(Tensor& tensor, std::string name, DType dtype, std::initializer_list<int64_t> shape,
            Life life) {
     bound_.emplace_back(&tensor, plan_.add(std::move(name), dtype, shape, life.born, life.dies));
@@ -67,6 +73,7 @@ class TensorPlan {
   BatchShape shape_;
   int64_t chunks_;
   Keep keep_;
+  DType compute_;
   MemoryPlan plan_;
   std::vector<std::pair<Tensor*, size_t>> bound_;
 };

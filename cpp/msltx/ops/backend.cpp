@@ -34,9 +34,8 @@ class BackendTable {
 };
 
 bool Backend::supports(const OpInfo& info, DType compute) const {
-  const Kernel& kernel = own_[static_cast<size_t>(info.index)];
-  return kernel.run != nullptr &&
-         (compute == DType::float32 || (compute == DType::bfloat16 && kernel.runs_bfloat16));
+  if (own_[static_cast<size_t>(info.index)].run == nullptr) return false;
+  return compute == DType::float32 || (compute == DType::bfloat16 && info.has_compute_type());
 }
 
 std::span<const Backend* const> backends() { return BackendTable::get().all(); }

@@ -19,13 +19,14 @@ class Stream;
 struct Kernel {
   void (*run)(Stream&, const void* op) = nullptr;
   ScratchNeed (*scratch)(const void* op) = nullptr;
-  bool runs_bfloat16 = false;
+  bool runs_bfloat16 = false;  // itself; the others are given widened copies (widened.h)
 };
 
 // How a prepared weight will be used; a backend may keep a form of it for each use.
 struct WeightUse {
   bool forward = true;    // rows x weight^T
   bool backward = false;  // rows x weight
+  DType compute = DType::float32;
 };
 
 class Backend {
@@ -40,7 +41,8 @@ class Backend {
   std::string_view description() const { return description_; }
   virtual Memory memory() const { return Memory::host; }
 
-  // True where the backend itself has the op for this compute type, without a fallback.
+  // True where the backend itself has the op for this compute type, without a fallback; in
+  // bfloat16 perhaps by converting.
   bool supports(const OpInfo& info, DType compute) const;
 
   // The backend's own kernel or, in host memory, the reference's.
@@ -58,6 +60,9 @@ class Backend {
   // Bytes that prepare_weight keeps for a weight of this shape, for the memory plan.
   virtual int64_t prepared_bytes(const Tensor& /*weight*/, WeightUse) const { return 0; }
 
+  // False where matrix products of bfloat16 are made in float32, from widened copies.
+  virtual bool has_bfloat16_products() const { return false; }
+
   // The most FLOP/s that matrix products of this type reach here, measured now on all of the
   // executor's workers; 0 where the backend has no fast products.
   virtual double matrix_peak(Executor&, DType) const { return 0; }
@@ -66,14 +71,15 @@ class Backend {
   // add<kernel>() or add<kernel, scratch>(), where kernel is void(Stream&, const Op&) and scratch
   // is ScratchNeed(const Op&): the op follows from the signature.
   template <auto run, auto scratch = nullptr>
-  void add() {
-    add_for<run, scratch>(run);
+  void add(bool runs_bfloat16 = false) {
+    add_for<run, scratch>(run, runs_bfloat16);
   }
 
  private:
   template <auto run, auto scratch, class Op>
-  void add_for(void (*)(Stream&, const Op&)) {
+  void add_for(void (*)(Stream&, const Op&), bool runs_bfloat16) {
     Kernel kernel;
+    kernel.runs_bfloat16 = runs_bfloat16;
     kernel.run = [](Stream& stream, const void* op) { run(stream, *static_cast<const Op*>(op)); };
     if constexpr (!std::is_null_pointer_v<decltype(scratch)>) {
       kernel.scratch = [](const void* op) { return scratch(*static_cast<const Op*>(op)); };

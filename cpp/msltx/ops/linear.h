@@ -16,11 +16,11 @@ struct LinearForward {
 
   template <class V>
   static void visit(V& v) {
-    v.writes("out", &LinearForward::out, "N O");
+    v.writes("out", &LinearForward::out, "N O").wide();
     v.writes("pre", &LinearForward::pre, "N O", "kept for the backward of the activation")
         .when("activation");
-    v.reads("x", &LinearForward::x, "N C");
-    v.reads("weight", &LinearForward::weight, "O C");
+    v.reads("x", &LinearForward::x, "N C").wide();
+    v.reads("weight", &LinearForward::weight, "O C").wide();
     v.reads("bias", &LinearForward::bias, "O").float32().optional();
     v.choice("activation", &LinearForward::activation,
              {"none", "gelu_tanh", "gelu", "relu", "silu"}, "gelu is the erf form");
@@ -40,13 +40,13 @@ struct LinearBackwardData {
 
   template <class V>
   static void visit(V& v) {
-    v.writes("d_x", &LinearBackwardData::d_x, "N C");
+    v.writes("d_x", &LinearBackwardData::d_x, "N C").wide();
     v.writes("d_pre", &LinearBackwardData::d_pre, "N O", "for linear_backward_weights")
         .when("activation")
         .alias("d_out");
     v.writes("d_bias_partials", &LinearBackwardData::d_bias_partials, "P O").float32().optional();
-    v.reads("d_out", &LinearBackwardData::d_out, "N O");
-    v.reads("weight", &LinearBackwardData::weight, "O C");
+    v.reads("d_out", &LinearBackwardData::d_out, "N O").wide();
+    v.reads("weight", &LinearBackwardData::weight, "O C").wide();
     v.reads("pre", &LinearBackwardData::pre, "N O", "of the forward, with an activation")
         .when("activation");
     v.choice("activation", &LinearBackwardData::activation,
@@ -71,8 +71,8 @@ struct LinearBackwardWeights {
   static void visit(V& v) {
     v.accumulates("d_weight", &LinearBackwardWeights::d_weight, "O C").float32();
     v.accumulates("d_bias", &LinearBackwardWeights::d_bias, "O").float32().when("d_bias_partials");
-    v.reads("x", &LinearBackwardWeights::x, "N C");
-    v.reads("d_pre", &LinearBackwardWeights::d_pre, "N O");
+    v.reads("x", &LinearBackwardWeights::x, "N C").wide();
+    v.reads("d_pre", &LinearBackwardWeights::d_pre, "N O").wide();
     v.reads("d_bias_partials", &LinearBackwardWeights::d_bias_partials, "P O").float32().optional();
     v.attribute("accumulate", &LinearBackwardWeights::accumulate,
                 "add to the gradients instead of writing them");

@@ -21,7 +21,7 @@ struct SoftmaxCrossEntropyForward {
     v.writes("lse", &SoftmaxCrossEntropyForward::lse, "N", "kept for the backward")
         .float32()
         .optional();
-    v.reads("logits", &SoftmaxCrossEntropyForward::logits, "N V");
+    v.reads("logits", &SoftmaxCrossEntropyForward::logits, "N V").float32();
     v.reads("targets", &SoftmaxCrossEntropyForward::targets, "N")
         .int32()
         .below("V")
@@ -45,8 +45,8 @@ struct SoftmaxCrossEntropyBackward {
 
   template <class V>
   static void visit(V& v) {
-    v.writes("d_logits", &SoftmaxCrossEntropyBackward::d_logits, "N V").alias("logits");
-    v.reads("logits", &SoftmaxCrossEntropyBackward::logits, "N V");
+    v.writes("d_logits", &SoftmaxCrossEntropyBackward::d_logits, "N V").float32().alias("logits");
+    v.reads("logits", &SoftmaxCrossEntropyBackward::logits, "N V").float32();
     v.reads("targets", &SoftmaxCrossEntropyBackward::targets, "N")
         .int32()
         .below("V")
@@ -74,7 +74,7 @@ struct LinearCrossEntropyForward {
   static void visit(V& v) {
     v.writes("loss", &LinearCrossEntropyForward::loss, "1").float32();
     v.reads("hidden", &LinearCrossEntropyForward::hidden, "N C");
-    v.reads("weight", &LinearCrossEntropyForward::weight, "V C");
+    v.reads("weight", &LinearCrossEntropyForward::weight, "V C").wide();
     v.reads("targets", &LinearCrossEntropyForward::targets, "N")
         .int32()
         .below("V")
@@ -108,11 +108,11 @@ struct LinearCrossEntropyForwardBackward {
   static void visit(V& v) {
     using Op = LinearCrossEntropyForwardBackward;
     v.writes("loss", &Op::loss, "1").float32();
-    v.writes("d_hidden", &Op::d_hidden, "N C");
+    v.writes("d_hidden", &Op::d_hidden, "N C").wide();
     v.accumulates("d_weight", &Op::d_weight, "V C").float32();
     v.accumulates("d_bias", &Op::d_bias, "V").float32().when("bias");
     v.reads("hidden", &Op::hidden, "N C");
-    v.reads("weight", &Op::weight, "V C");
+    v.reads("weight", &Op::weight, "V C").wide();
     v.reads("targets", &Op::targets, "N").int32().below("V").or_value_of("ignore_index");
     v.reads("bias", &Op::bias, "V").float32().optional();
     v.attribute("ignore_index", &Op::ignore_index, "target that is not counted");

@@ -18,7 +18,7 @@ struct LayernormForward {
     v.writes("out", &LayernormForward::out, "N C").alias("x");
     v.writes("mean", &LayernormForward::mean, "N", "kept for the backward").float32().optional();
     v.writes("rstd", &LayernormForward::rstd, "N", "kept for the backward").float32().optional();
-    v.reads("x", &LayernormForward::x, "N C");
+    v.reads("x", &LayernormForward::x, "N C").wide();
     v.reads("gamma", &LayernormForward::gamma, "C").float32();
     v.reads("beta", &LayernormForward::beta, "C").float32().optional();
     v.attribute("eps", &LayernormForward::eps, "added to the variance").at_least(0);
@@ -95,15 +95,15 @@ struct ResidualLayernormForward {
   template <class V>
   static void visit(V& v) {
     v.writes("out", &ResidualLayernormForward::out, "N C").alias("x");
-    v.writes("sum", &ResidualLayernormForward::sum, "N C").alias("residual");
+    v.writes("sum", &ResidualLayernormForward::sum, "N C").wide_like("x").alias("residual");
     v.writes("mean", &ResidualLayernormForward::mean, "N", "kept for the backward")
         .float32()
         .optional();
     v.writes("rstd", &ResidualLayernormForward::rstd, "N", "kept for the backward")
         .float32()
         .optional();
-    v.reads("x", &ResidualLayernormForward::x, "N C");
-    v.reads("residual", &ResidualLayernormForward::residual, "N C");
+    v.reads("x", &ResidualLayernormForward::x, "N C").wide();
+    v.reads("residual", &ResidualLayernormForward::residual, "N C").wide_like("x");
     v.reads("gamma", &ResidualLayernormForward::gamma, "C").float32();
     v.reads("beta", &ResidualLayernormForward::beta, "C").float32().optional();
     v.attribute("eps", &ResidualLayernormForward::eps, "added to the variance").at_least(0);

@@ -13,7 +13,9 @@ namespace {
 bool allowed(Element element, DType dtype, DType compute) {
   switch (element) {
     case Element::compute:
-      return dtype == compute && (dtype == DType::float32 || dtype == DType::bfloat16);
+      return dtype == compute;
+    case Element::wide:
+      return dtype == compute || dtype == DType::float32;
     case Element::float32:
       return dtype == DType::float32;
     case Element::int32:
@@ -36,7 +38,8 @@ Extent extent(const Tensor& t) {
 }
 
 bool same_view(const Tensor& a, const Tensor& b) {
-  return a.data<char>() == b.data<char>() && a.shape == b.shape && a.strides == b.strides;
+  return a.data<char>() == b.data<char>() && a.dtype == b.dtype && a.shape == b.shape &&
+         a.strides == b.strides;
 }
 
 // True where two views of the same strides, `distance` elements apart, have an element in common:
@@ -84,6 +87,8 @@ std::string_view name_of(Element element, DType compute) {
   switch (element) {
     case Element::compute:
       return msltx::name_of(compute);
+    case Element::wide:
+      return compute == DType::float32 ? "float32" : "float32 or bfloat16";
     case Element::float32:
       return "float32";
     case Element::int32:
@@ -180,10 +185,17 @@ double OpInfo::bytes(const void* op) const {
   return total;
 }
 
+bool OpInfo::has_compute_type() const {
+  return std::any_of(fields.begin(), fields.end(), [](const FieldInfo& field) {
+    return field.element == Element::compute || field.element == Element::wide;
+  });
+}
+
 DType OpInfo::compute_type(const void* op) const {
   for (const FieldInfo& field : fields) {
     const Tensor& t = tensor(op, field);
-    if (field.element == Element::compute && t.defined()) return t.dtype;
+    const bool follows = field.element == Element::compute || field.element == Element::wide;
+    if (follows && t.defined() && t.dtype == DType::bfloat16) return DType::bfloat16;
   }
   return DType::float32;
 }
@@ -225,6 +237,13 @@ void check(const OpInfo& info, const void* op) {
     if (!allowed(field.element, t.dtype, compute)) {
       throw ValueError(concat(info.name, ": ", field.name, " is ", msltx::name_of(t.dtype),
                               "; expected ", name_of(field.element, compute)));
+    }
+    if (!field.type_of.empty()) {
+      const Tensor& like = OpInfo::tensor(op, *info.find_field(field.type_of));
+      if (like.defined() && like.dtype != t.dtype) {
+        throw ValueError(concat(info.name, ": ", field.name, " is ", msltx::name_of(t.dtype),
+                                "; expected ", msltx::name_of(like.dtype), ", as ", field.type_of));
+      }
     }
     if (t.rank > 0 && t.dim(-1) > 1 && t.stride(-1) != 1) {
       throw ValueError(concat(info.name, ": the last dimension of ", field.name, " has stride ",

@@ -51,6 +51,7 @@ enum class Role : uint8_t {
 
 enum class Element : uint8_t {
   compute,  // the op's compute type, the same for all its compute fields: float32 or bfloat16
+  wide,     // float32 or the compute type: what joins the residual stream, and masters of weights
   float32,
   int32,
 };
@@ -66,7 +67,8 @@ struct FieldInfo {
   // An attribute that is not at its default, or an optional input that is there: then an input is
   // needed, and only then an output made.
   std::string_view condition;
-  std::string_view may_alias;  // input that this output may be the same memory as
+  std::string_view may_alias;  // input that this output may be the same memory as, if of its type
+  std::string_view type_of;    // a wide field that this wide one has the type of
   // What the values of an int32 input lie in: from 0 up to a size such as "V" or "S - T", the size
   // itself included or not; and an attribute whose value is allowed besides.
   std::string_view limit;
@@ -96,6 +98,14 @@ struct FieldInfo {
   FieldInfo& float32() {
     element = Element::float32;
     return *this;
+  }
+  FieldInfo& wide() {
+    element = Element::wide;
+    return *this;
+  }
+  FieldInfo& wide_like(std::string_view field) {
+    type_of = field;
+    return wide();
   }
   FieldInfo& int32() {
     element = Element::int32;
@@ -192,7 +202,9 @@ struct OpInfo {
   bool meets_condition(const void* op, const FieldInfo& field) const;
   // Memory traffic if every tensor is touched once: what is read, plus what is written, in bytes.
   double bytes(const void* op) const;
-  // The dtype of the op's compute fields (float32 where it has none).
+  // False for an op whose fields have one dtype each, such as adamw.
+  bool has_compute_type() const;
+  // bfloat16 where any compute or wide field is, else float32.
   DType compute_type(const void* op) const;
 };
 

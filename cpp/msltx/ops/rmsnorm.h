@@ -18,7 +18,7 @@ struct RmsnormForward {
   static void visit(V& v) {
     v.writes("out", &RmsnormForward::out, "N C").alias("x");
     v.writes("rstd", &RmsnormForward::rstd, "N", "kept for the backward").float32().optional();
-    v.reads("x", &RmsnormForward::x, "N C");
+    v.reads("x", &RmsnormForward::x, "N C").wide();
     v.reads("gamma", &RmsnormForward::gamma, "C").float32();
     v.attribute("eps", &RmsnormForward::eps, "added to the mean square").at_least(0);
     v.attribute("plus_one", &RmsnormForward::plus_one, "1 + gamma in the place of gamma");
@@ -84,12 +84,12 @@ struct ResidualRmsnormForward {
   template <class V>
   static void visit(V& v) {
     v.writes("out", &ResidualRmsnormForward::out, "N C").alias("x");
-    v.writes("sum", &ResidualRmsnormForward::sum, "N C").alias("residual");
+    v.writes("sum", &ResidualRmsnormForward::sum, "N C").wide_like("x").alias("residual");
     v.writes("rstd", &ResidualRmsnormForward::rstd, "N", "kept for the backward")
         .float32()
         .optional();
-    v.reads("x", &ResidualRmsnormForward::x, "N C");
-    v.reads("residual", &ResidualRmsnormForward::residual, "N C");
+    v.reads("x", &ResidualRmsnormForward::x, "N C").wide();
+    v.reads("residual", &ResidualRmsnormForward::residual, "N C").wide_like("x");
     v.reads("gamma", &ResidualRmsnormForward::gamma, "C").float32();
     v.attribute("eps", &ResidualRmsnormForward::eps, "added to the mean square").at_least(0);
     v.attribute("plus_one", &ResidualRmsnormForward::plus_one, "1 + gamma in the place of gamma");

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "msltx/base/error.h"
+#include "msltx/ops/widened.h"
 
 namespace msltx::ops {
 namespace {
@@ -32,15 +33,26 @@ void Stream::encode(size_t index, const void* op) {
   if (!shielded_) executor_->check_cancelled();
   ++counts_.encodes;
   const Kernel& kernel = backend_->kernel(index);
-  if (kernel.scratch) reserve_scratch(kernel.scratch(op));
+  const OpInfo& info = op_info(index);
+  const bool widen = is_widened(kernel, info, op);
+  if (widen || kernel.scratch) reserve_scratch(scratch_need(kernel, info, op));
+  const auto run = [&] { widen ? run_widened(info, kernel, op) : kernel.run(*this, op); };
   if (!interceptor_) [[likely]] {
-    kernel.run(*this, op);
-    return;
+    return run();
   }
-  const Encoding encoding{op_info(index), op, scope_, worker_, backend_->runs_on(index)};
+  const Encoding encoding{info, op, scope_, worker_, backend_->runs_on(index)};
   interceptor_->before(encoding);
-  if (interceptor_->runs_ops()) kernel.run(*this, op);
+  if (interceptor_->runs_ops()) run();
   interceptor_->after(encoding);
+}
+
+void Stream::run_widened(const OpInfo& info, const Kernel& kernel, const void* op) {
+  Widened wide(info, op);
+  const ScratchNeed own = kernel.scratch ? kernel.scratch(wide.op()) : ScratchNeed{};
+  wide.place(shared_scratch() + Arena::aligned(own.shared));
+  wide.read(*this);
+  kernel.run(*this, wide.op());
+  wide.write(*this);
 }
 
 void Stream::reserve_scratch(const ScratchNeed& need) {

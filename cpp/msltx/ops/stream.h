@@ -132,6 +132,7 @@ class Stream {
 
  private:
   void reserve_scratch(const ScratchNeed& need);
+  void run_widened(const OpInfo& info, const Kernel& kernel, const void* op);
 
   const Backend* backend_;
   Executor* executor_;

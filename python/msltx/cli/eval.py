@@ -13,15 +13,22 @@ import click
 @click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
 @click.option("--batch-size", type=int, default=16, show_default=True, help="Windows at a time.")
 @click.option("--max-tokens", type=int, help="Stop after about so many tokens.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Compute type.",
+)
 def command(
-    model: str, data_path: str, split: str, batch_size: int, max_tokens: int | None
+    model: str, data_path: str, split: str, batch_size: int, max_tokens: int | None, dtype: str
 ) -> None:
     """Give MODEL's loss on a dataset: a model folder, a checkpoint, or a run."""
     import msltx
     from msltx import data as msltx_data
     from msltx.training import check_tokenizer, evaluate
 
-    gpt = msltx.GPT.load(model)
+    gpt = msltx.GPT.load(model, dtype=dtype)
     dataset = msltx_data.open(data_path)
     check_tokenizer(dataset, msltx.Tokenizer.load_from_model(model), f"that of {model}")
     result = evaluate(gpt, dataset, split=split, batch_size=batch_size, max_tokens=max_tokens)

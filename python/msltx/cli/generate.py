@@ -31,6 +31,13 @@ from msltx.cli._text import standard_input
     "--seed", type=int, default=0, show_default=True, help="Same seed, same tokens; 0 or more."
 )
 @click.option("--stop", multiple=True, help="Text to end at; may be given several times.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Compute type.",
+)
 @click.option("--timings", is_flag=True, help="Say on stderr how fast it went.")
 def generate(
     model: str,
@@ -42,6 +49,7 @@ def generate(
     top_p: float | None,
     seed: int,
     stop: tuple[str, ...],
+    dtype: str,
     timings: bool,
 ) -> None:
     """Continue a text with MODEL: a model folder, a checkpoint, or a run (its last checkpoint)."""
@@ -51,7 +59,7 @@ def generate(
         raise click.UsageError("--greedy and --temperature exclude each other")
     if temperature is None:
         temperature = DEFAULT_TEMPERATURE
-    gpt = msltx.GPT.load(model)
+    gpt = msltx.GPT.load(model, dtype=dtype)
     tokenizer = msltx.Tokenizer.load_from_model(model)
     if prompt == "-":
         prompt = standard_input()

@@ -40,6 +40,11 @@ def _model_config(fields: dict[str, Any], vocab_size: int) -> Any:
 @click.option("--batch-size", type=int, help="Sequences of a micro-batch.")
 @click.option("--gradient-accumulation-steps", type=int, help="Micro-batches of a step.")
 @click.option("--learning-rate", type=float, help="After the warmup.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Compute type; what is learned is float32 always.",
+)
 @click.option("--seed", type=int, help="Of initial values, batches and samples.")
 @click.option("--threads", type=int, help="Default: what the machine gives.")
 @click.option(

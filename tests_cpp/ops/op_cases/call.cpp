@@ -7,31 +7,57 @@
 
 #include "msltx/base/error.h"
 #include "msltx/ops/stream.h"
+#include "msltx/ops/widened.h"
 #include "ops/op_cases/allocations.h"
 
 namespace msltx::ops::op_cases {
 namespace {
 
-constexpr uint32_t kPattern = 0x7fc0dead;  // a NaN that no computation makes by itself
-constexpr int64_t kGuard = 16;             // words on each side of a field
-constexpr int64_t kScratchGuard = 256;     // bytes behind scratch
+// NaNs that no computation makes by itself, the second in either half.
+constexpr uint32_t kPattern = 0x7fc0dead, kHalfPattern = 0x7fc17fc1;
+constexpr int64_t kGuard = 16;          // words on each side of a field
+constexpr int64_t kScratchGuard = 256;  // bytes behind scratch
 
 // A field's memory: guard words, the elements with gaps of `strided`, guard words.
 struct Memory {
   std::vector<uint32_t> words, before;
   Tensor tensor;
 
-  // fn(word, i) for every element, i counting in the order of the axes.
+  uint32_t pattern() const { return tensor.dtype == DType::bfloat16 ? kHalfPattern : kPattern; }
+  // What an element is as the bits of a float32 or int32, of where it was not written.
+  uint32_t unwritten() const {
+    return tensor.dtype == DType::bfloat16 ? kHalfPattern & 0xffff0000u : kPattern;
+  }
+  uint32_t get(int64_t offset) const {
+    if (tensor.dtype == DType::bfloat16)
+      return uint32_t{tensor.data<bfloat16>()[offset].bits} << 16;
+    return tensor.data<uint32_t>()[offset];
+  }
+  void set(int64_t offset, uint32_t bits) {
+    if (tensor.dtype == DType::bfloat16) {
+      tensor.data<bfloat16>()[offset].bits = static_cast<uint16_t>(bits >> 16);
+    } else {
+      tensor.data<uint32_t>()[offset] = bits;
+    }
+  }
+  void restore(int64_t offset) {
+    const auto size = static_cast<size_t>(size_of(tensor.dtype));
+    const ptrdiff_t at = (tensor.data<char>() - reinterpret_cast<char*>(words.data())) +
+                         offset * static_cast<ptrdiff_t>(size);
+    std::memcpy(reinterpret_cast<char*>(words.data()) + at,
+                reinterpret_cast<const char*>(before.data()) + at, size);
+  }
+
+  // fn(offset, i) for every element, i counting in the order of the axes.
   template <class Fn>
   void for_each(Fn&& fn) {
-    auto* first = tensor.data<uint32_t>();
     for (int64_t i = 0, n = tensor.size(); i < n; ++i) {
       int64_t rest = i, offset = 0;
       for (int axis = tensor.rank - 1; axis >= 0; --axis) {
         offset += rest % tensor.dim(axis) * tensor.stride(axis);
         rest /= tensor.dim(axis);
       }
-      fn(first[offset], i);
+      fn(offset, i);
     }
   }
 };
@@ -43,7 +69,8 @@ std::vector<int64_t> strides_of(const FieldInfo& field, const std::vector<int64_
   std::vector<int64_t> strides(rank, 1);
   const bool rows = field.axes.starts_with("N ");
   const bool is_view =
-      strided && (rows || (field.axes.starts_with("B ") && field.element == Element::compute));
+      strided && (rows || (field.axes.starts_with("B ") && field.element != Element::float32 &&
+                           field.element != Element::int32));
   for (size_t i = rank - 1; i-- > 0;) {
     const int64_t gap = is_view && i + 2 == rank ? 5 : 0;
     strides[i] = strides[i + 1] * shape[i + 1] + gap;
@@ -115,12 +142,13 @@ class Call {
       Values& out = result.outputs[i];
       out.shape = problem_.fields[i].shape;
       out.words.resize(static_cast<size_t>(memory.tensor.size()));
-      memory.for_each([&](uint32_t& word, int64_t k) {
-        if (word == kPattern && result.damage.empty()) {
+      memory.for_each([&](int64_t offset, int64_t k) {
+        const uint32_t bits = memory.get(offset);
+        if (bits == memory.unwritten() && result.damage.empty()) {
           result.damage = concat(field.name, " element ", k, " was not written, or from poison");
         }
-        out.words[static_cast<size_t>(k)] = word;
-        word = memory.before[static_cast<size_t>(&word - memory.words.data())];
+        out.words[static_cast<size_t>(k)] = bits;
+        memory.restore(offset);
       });
     }
     for (size_t i = 0; i < memory_.size(); ++i) {
@@ -136,7 +164,8 @@ class Call {
 
  private:
   bool shares(const FieldInfo& field, bool aliased) const {
-    return aliased && !field.may_alias.empty() && problem_.has(field.may_alias);
+    return aliased && !field.may_alias.empty() && problem_.has(field.may_alias) &&
+           problem_.type(field) == problem_.type(*info_.find_field(field.may_alias));
   }
   Memory& owner(size_t i) { return memory_[shared_[i] ? *shared_[i] : i]; }
 
@@ -148,14 +177,16 @@ class Call {
       extent += (values.shape[axis] - 1) * strides[axis];
     }
     Memory& memory = memory_[i];
-    memory.words.assign(static_cast<size_t>(extent + 2 * kGuard), kPattern);
-    memory.tensor =
-        Tensor::host(memory.words.data() + kGuard,
-                     field.element == Element::int32 ? DType::int32 : DType::float32, values.shape);
+    const DType type = problem_.type(field);
+    memory.tensor = Tensor::host(nullptr, type, values.shape);
+    const int64_t words = (extent * size_of(type) + 3) / 4;
+    memory.words.assign(static_cast<size_t>(words + 2 * kGuard), memory.pattern());
+    memory.tensor = Tensor::host(memory.words.data() + kGuard, type, values.shape);
     std::copy(strides.begin(), strides.end(), memory.tensor.strides.begin());
     if (is_given(problem_, field)) {
-      memory.for_each(
-          [&](uint32_t& word, int64_t k) { word = values.words[static_cast<size_t>(k)]; });
+      memory.for_each([&](int64_t offset, int64_t k) {
+        memory.set(offset, values.words[static_cast<size_t>(k)]);
+      });
     }
     memory.before = memory.words;
   }
@@ -224,7 +255,7 @@ class GuardedScratch {
 
 ScratchNeed need_of(const Backend& backend, const OpInfo& info, const void* op) {
   const Kernel& kernel = backend.kernel(static_cast<size_t>(info.index));
-  return kernel.scratch ? kernel.scratch(op) : ScratchNeed{};
+  return scratch_need(kernel, info, op);
 }
 
 int64_t row_count(const Problem& problem) { return problem.size(Call::row_letter(*problem.info)); }
@@ -307,7 +338,8 @@ std::vector<int64_t> chunk_rows_of(const Problem& problem) {
 
 bool can_alias(const Problem& problem) {
   return std::ranges::any_of(problem.info->fields, [&](const FieldInfo& field) {
-    return !field.may_alias.empty() && problem.has(field.name) && problem.has(field.may_alias);
+    return !field.may_alias.empty() && problem.has(field.name) && problem.has(field.may_alias) &&
+           problem.type(field) == problem.type(*problem.info->find_field(field.may_alias));
   });
 }
 

@@ -458,6 +458,7 @@ std::string Case::describe() const {
   for (const auto& [name, value] : attributes) text += concat(name, "=", value, " ");
   for (std::string_view field : omit) text += concat("without ", field, " ");
   if (!inputs.empty()) text += concat("\"", inputs, "\" ");
+  if (bfloat16) text += concat("bfloat16 wide=", wide, " ");
   return text + (strided ? "strided" : "contiguous");
 }
 
@@ -486,6 +487,34 @@ std::vector<Case> cases_of(const OpInfo& info) {
     return cases;
   }
   throw ValueError(concat("there are no cases for the op ", info.name));
+}
+
+DType type_of(const OpInfo& info, const Case& c, const FieldInfo& field) {
+  if (field.element == Element::int32) return DType::int32;
+  if (!c.bfloat16 || field.element == Element::float32) return DType::float32;
+  if (field.element == Element::compute) return DType::bfloat16;
+  if (!field.type_of.empty()) return type_of(info, c, *info.find_field(field.type_of));
+  unsigned bit = 1;
+  for (const FieldInfo& other : info.fields) {
+    if (&other == &field) break;
+    if (other.element == Element::wide && other.type_of.empty()) bit <<= 1;
+  }
+  return (c.wide & bit) != 0 ? DType::float32 : DType::bfloat16;
+}
+
+std::vector<Case> bfloat16_cases_of(const OpInfo& info) {
+  if (!info.has_compute_type()) return {};
+  std::vector<Case> cases = cases_of(info);
+  unsigned wide = 0;
+  for (Case& c : cases) {
+    c.bfloat16 = true;
+    c.wide = wide++;
+    const bool any = std::any_of(info.fields.begin(), info.fields.end(), [&](const FieldInfo& f) {
+      return !c.omits(f.name) && type_of(info, c, f) == DType::bfloat16;
+    });
+    if (!any) c.wide = 0;
+  }
+  return cases;
 }
 
 }  // namespace msltx::ops::op_cases

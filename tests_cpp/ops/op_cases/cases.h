@@ -21,6 +21,8 @@ struct Case {
   std::vector<std::string_view> omit;  // optional fields that are absent
   std::string_view inputs;             // special values, see problem.cpp; "" for ordinary ones
   bool strided = false;                // activations as views with gaps between their rows
+  bool bfloat16 = false;               // the compute type
+  unsigned wide = 0;                   // with it, the i-th wide field is float32 where bit i is set
 
   int64_t size(std::string_view letter) const;  // -1 where the op has no such axis
   int64_t largest_size() const;
@@ -30,5 +32,11 @@ struct Case {
 
 // Throws ValueError for an op that the table does not know.
 std::vector<Case> cases_of(const OpInfo& info);
+// The same in bfloat16, the types of wide fields changing from case to case; none for an op whose
+// fields have one type each.
+std::vector<Case> bfloat16_cases_of(const OpInfo& info);
+
+// The type of a field in a case.
+DType type_of(const OpInfo& info, const Case& c, const FieldInfo& field);
 
 }  // namespace msltx::ops::op_cases

@@ -15,7 +15,7 @@
 namespace msltx::ops::op_cases {
 namespace {
 
-constexpr double kTolerance = 1e-6, kLongSumTolerance = 1e-5;
+constexpr double kTolerance = 1e-6, kLongSumTolerance = 1e-5, kBfloat16Tolerance = 1e-2;
 constexpr int64_t kLongSum = 4096;
 // How near to its limit a cumulative probability is left undecided.
 constexpr double kUndecided = 1e-6;
@@ -512,7 +512,8 @@ Rule rule_of(std::string_view op) {
 
 }  // namespace
 
-Expectations expectations_of(const Problem& problem) {
+Expectations expectations_of(const Problem& given) {
+  const Problem problem = given.in_float32();
   std::vector<Values> values = run_reference(problem);
   Expectations all(values.size());
   for (size_t i = 0; i < values.size(); ++i) {
@@ -534,7 +535,9 @@ std::string compare(const Problem& problem, const FieldInfo& field, const Expect
           ? want.count() / std::max<int64_t>(1, static_cast<int64_t>(
                                                     std::max<size_t>(1, expected.undecided.size())))
           : want.row_length();
-  const double tolerance = problem.c.largest_size() > kLongSum ? kLongSumTolerance : kTolerance;
+  const double tolerance = problem.c.bfloat16                    ? kBfloat16Tolerance
+                           : problem.c.largest_size() > kLongSum ? kLongSumTolerance
+                                                                 : kTolerance;
   const auto report = [&](int64_t i, std::string_view how) {
     const auto show = [&](const Values& v) { return integers ? concat(v.i(i)) : concat(v.f(i)); };
     return concat(field.name, " element ", i, " (row length ", length, "): got ", show(got),

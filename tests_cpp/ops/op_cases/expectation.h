@@ -23,7 +23,7 @@ struct Expectation {
 std::vector<Expectation> expectations_of(const Problem& problem);
 
 // 1e-6 of value and magnitude, row by row in the Euclidean norm; 1e-5 where sums may be longer than
-// 4,096. Empty where `got` is right, else a sentence with the worst element.
+// 4,096, 1e-2 in bfloat16. Empty where `got` is right, else a sentence with the worst element.
 std::string compare(const Problem& problem, const FieldInfo& field, const Expectation& expected,
                     const Values& got);
 

@@ -117,6 +117,7 @@ void derive(Problem& p, std::string_view forward, std::vector<std::string_view> 
   const OpInfo& info = *find_op(forward);
   Case c = p.c;
   c.strided = false;
+  c.bfloat16 = false;
   c.omit.clear();
   std::erase_if(c.attributes, [&](auto& a) { return !info.find_attribute(a.first); });
   for (const FieldInfo& field : info.fields) {
@@ -143,6 +144,18 @@ void softmax_rows(Values& values) {
     for (int64_t i = 0; i < values.row_length(); ++i) sum += std::exp(values.f(first + i));
     for (int64_t i = 0; i < values.row_length(); ++i) {
       values.set(first + i, static_cast<float>(std::exp(values.f(first + i)) / sum));
+    }
+  }
+}
+
+// What bfloat16 holds.
+void round_inputs(Problem& p) {
+  for (size_t i = 0; i < p.fields.size(); ++i) {
+    const FieldInfo& field = p.info->fields[i];
+    if (p.c.omits(field.name) || p.type(field) != DType::bfloat16) continue;
+    Values& values = p.fields[i];
+    for (int64_t k = 0; k < values.count(); ++k) {
+      values.set(k, static_cast<float>(bfloat16(values.f(k))));
     }
   }
 }
@@ -185,6 +198,7 @@ Problem::Problem(const OpInfo& op, const Case& which)
     }
     if (field.name == "probabilities") softmax_rows(values);
   }
+  round_inputs(*this);
   if (op.name.starts_with("flash_attention_backward")) {
     derive(*this, "flash_attention_forward", {"out", "lse"});
   }
@@ -202,6 +216,13 @@ Problem::Problem(const OpInfo& op, const Case& which)
   if (op.name == "residual_rmsnorm_backward_data" && has("rstd")) {
     derive(*this, "rmsnorm_forward", {"rstd"}, "sum", "x");
   }
+  round_inputs(*this);
+}
+
+Problem Problem::in_float32() const {
+  Problem same = *this;
+  same.c.bfloat16 = false;
+  return same;
 }
 
 double Problem::attribute(std::string_view name) const {

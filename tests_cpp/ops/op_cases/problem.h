@@ -40,6 +40,8 @@ struct Problem {
   int64_t size(std::string_view letter) const { return c.size(letter); }
   bool has(std::string_view field) const { return !c.omits(field); }
   double attribute(std::string_view name) const;  // of the case, or the default
+  DType type(const FieldInfo& field) const { return type_of(*info, c, field); }
+  Problem in_float32() const;  // the same values
   size_t index(std::string_view field) const;
   const Values& operator[](std::string_view field) const { return fields[index(field)]; }
   Values& operator[](std::string_view field) { return fields[index(field)]; }

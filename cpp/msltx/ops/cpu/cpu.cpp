@@ -1,5 +1,6 @@
 #include "msltx/ops/cpu/cpu.h"
 
+#include "msltx/ops/cpu/onednn.h"
 #include "msltx/ops/cpu/packed.h"
 
 namespace msltx::ops {
@@ -32,6 +33,8 @@ void CpuBackend::prepare_weight(Stream& stream, const Tensor& weight, WeightUse 
 int64_t CpuBackend::prepared_bytes(const Tensor& weight, WeightUse use) const {
   return cpu::prepared_bytes(weight, use);
 }
+
+bool CpuBackend::has_bfloat16_products() const { return cpu::has_bfloat16_products(); }
 
 std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<CpuBackend>(); }
 

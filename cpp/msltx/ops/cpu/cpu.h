@@ -13,6 +13,7 @@ class CpuBackend final : public Backend {
 
   void prepare_weight(Stream& stream, const Tensor& weight, WeightUse use) const override;
   int64_t prepared_bytes(const Tensor& weight, WeightUse use) const override;
+  bool has_bfloat16_products() const override;
   double matrix_peak(Executor& executor, DType dtype) const override;
 
  private:

@@ -9,10 +9,15 @@
 // Blocks come one after the other, panels are added in order and so are losses: the bits do not
 // depend on the threads.
 //
+// In bfloat16 (E) logits and their exponentials are made in float32, a tile at a time, and rounded
+// when they become gradients; with several panels the exponentials are rounded too, on their way to
+// the second pass.
+//
 // 2 workers of a Zen 4: 96 % of the matrix peak at V 1776, C 384, and 94 % at V 32000.
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "msltx/ops/cpu/cpu.h"
@@ -48,8 +53,9 @@ float sum_in_order(const double* losses, int64_t rows, float scale) {
 }
 
 // The rows of `hidden` from `row` on, brought together in `room` where they lie apart.
-const float* hidden_rows(const Tensor& hidden, int64_t row, int64_t rows, float* room) {
-  const float* x = hidden.data() + row * hidden.stride(0);
+template <class E>
+const E* hidden_rows(const Tensor& hidden, int64_t row, int64_t rows, E* room) {
+  const E* x = hidden.data<E>() + row * hidden.stride(0);
   if (close_rows(hidden)) return x;
   copy_rows(room, hidden.dim(1), x, hidden.stride(0), rows, hidden.dim(1));
   return room;
@@ -57,6 +63,7 @@ const float* hidden_rows(const Tensor& hidden, int64_t row, int64_t rows, float*
 
 // Loss alone --------------------------------------------------------------------------------------
 
+template <class E>
 struct LossCut {
   int64_t rows, columns;
   TileScratch scratch;
@@ -67,19 +74,24 @@ struct LossCut {
         columns(even_tile(op.weight.dim(0), kLossColumns, kPanel)),
         scratch(op.hidden.dim(1), close_rows(op.hidden) ? 0 : rows * op.hidden.dim(1),
                 rows * columns),
-        losses(packing_scratch(op.weight, Form::forward)),
+        losses(packing_scratch<E>(op.weight, Form::forward)),
         bytes(losses + op.hidden.dim(0) * int64_t{sizeof(double)}) {}
 };
 
 ScratchNeed linear_cross_entropy_forward_scratch(const LinearCrossEntropyForward& op) {
-  const LossCut cut(op);
-  return {cut.scratch.bytes + cut.rows * 2 * int64_t{sizeof(double)}, cut.bytes};
+  ScratchNeed need;
+  with_type(op.hidden.dtype, [&]<class E>(E) {
+    const LossCut<E> cut(op);
+    need = {cut.scratch.bytes + cut.rows * 2 * int64_t{sizeof(double)}, cut.bytes};
+  });
+  return need;
 }
 
-void linear_cross_entropy_forward(Stream& stream, const LinearCrossEntropyForward& op) {
+template <class E>
+void loss_alone(Stream& stream, const LinearCrossEntropyForward& op) {
   const int64_t N = op.hidden.dim(0), C = op.hidden.dim(1), V = op.weight.dim(0);
-  const LossCut cut(op);
-  const float* weight = packed(stream, op.weight, Form::forward, stream.shared_scratch());
+  const LossCut<E> cut(op);
+  const E* weight = packed<E>(stream, op.weight, Form::forward, stream.shared_scratch());
   const float* bias = op.bias.defined() ? op.bias.data() : nullptr;
   const auto* targets = op.targets.data<int32_t>();
   auto* losses = reinterpret_cast<double*>(stream.shared_scratch() + cut.losses);
@@ -91,7 +103,7 @@ void linear_cross_entropy_forward(Stream& stream, const LinearCrossEntropyForwar
     std::fill_n(loss, rows, 0.0);
     if (std::all_of(target, target + rows, [&](int32_t t) { return t == op.ignore_index; })) return;
     std::byte* scratch = stream.worker_scratch(worker);
-    const float* x = hidden_rows(op.hidden, row, rows, TileScratch::at(scratch, cut.scratch.x));
+    const E* x = hidden_rows(op.hidden, row, rows, TileScratch::at<E>(scratch, cut.scratch.x));
     float* logits = TileScratch::at(scratch, cut.scratch.y);
     // Of the columns so far, log(sum of exp) = top + log(total).
     auto* top = reinterpret_cast<double*>(scratch + cut.scratch.bytes);
@@ -100,8 +112,12 @@ void linear_cross_entropy_forward(Stream& stream, const LinearCrossEntropyForwar
     std::fill_n(total, rows, 0.0);
     for (int64_t v = 0; v < V; v += cut.columns) {
       const int64_t columns = std::min(cut.columns, V - v);
-      run({.rows = rows, .inner = C, .outer = columns, .bias = bias != nullptr}, logits, x,
-          weight + v / kPanel * panel_stride(C), bias ? bias + v : nullptr, scratch);
+      run({.rows = rows,
+           .inner = C,
+           .outer = columns,
+           .bias = bias != nullptr,
+           .from = dtype_of<E>},
+          logits, x, weight + v / kPanel * panel_stride<E>(C), bias ? bias + v : nullptr, scratch);
       for (int64_t r = 0; r < rows; ++r) {
         float* l = logits + r * columns;
         if (op.logit_softcap > 0) softcap_row(l, l, columns, op.logit_softcap);
@@ -122,6 +138,10 @@ void linear_cross_entropy_forward(Stream& stream, const LinearCrossEntropyForwar
   op.loss.data()[0] = sum_in_order(losses, N, op.scale);
 }
 
+void linear_cross_entropy_forward(Stream& stream, const LinearCrossEntropyForward& op) {
+  with_type(op.hidden.dtype, [&]<class E>(E) { loss_alone<E>(stream, op); });
+}
+
 // Loss and gradients ------------------------------------------------------------------------------
 
 // A vocabulary in panels of whole multiples of 64 columns.
@@ -136,6 +156,7 @@ struct Panels {
   explicit Panels(int64_t vocabulary) : V(vocabulary), count(V <= kOne ? 1 : divide_up(V, kMany)) {}
   int64_t begin(int64_t p) const { return std::min(V, p * divide_up(V, kPanel) / count * kPanel); }
   int64_t columns(int64_t p) const { return begin(p + 1) - begin(p); }
+  int64_t widest() const { return std::min(V, divide_up(divide_up(V, kPanel), count) * kPanel); }
 };
 
 // Of a row's logits in one panel: the largest, the sum of exp(logit - largest), and then by what
@@ -146,41 +167,52 @@ struct RowPart {
   float top, factor, target_slope;
 };
 
+template <class E>
 struct HeadCut {
+  static constexpr bool kRounds = dtype_of<E> == DType::bfloat16;
+  static constexpr auto kSize = static_cast<int64_t>(sizeof(E));
   Panels panels;
   int64_t rows, block;  // rows of a tile and of a block
   TileScratch scratch;
+  int64_t logits = 0, worker_bytes;  // a tile of logits in float32, where d_logits are not
   int64_t backward_form, losses, parts, d_logits, bytes;  // shared, after the packed forward form
 
   explicit HeadCut(const LinearCrossEntropyForwardBackward& op)
       : panels(op.weight.dim(0)), scratch(0, 0, 0) {
     const int64_t N = op.hidden.dim(0), C = op.hidden.dim(1), V = op.weight.dim(0);
-    rows = tile_rows(N);
-    block = std::max<int64_t>(1, kBlockBytes / (V * kFloat) / rows) * rows;
+    rows = kRounds ? std::min<int64_t>(64, tile_rows(N)) : tile_rows(N);
+    block = std::max<int64_t>(1, kBlockBytes / (V * kSize) / rows) * rows;
     block = round_up(even_tile(N, block), rows);
     const int64_t most = std::min(block, N);
     scratch =
         TileScratch(std::max(C, V), close_rows(op.hidden) ? 0 : rows * C,
                     close_rows(op.d_hidden) && panels.count == 1 ? 0 : rows * round_up(C, kPanel));
-    backward_form = packing_scratch(op.weight, Form::forward);
-    losses = backward_form + packing_scratch(op.weight, Form::backward);
+    logits = Arena::aligned(scratch.bytes);
+    worker_bytes = kRounds ? logits + rows * panels.widest() * kFloat : scratch.bytes;
+    backward_form = packing_scratch<E>(op.weight, Form::forward);
+    losses = backward_form + packing_scratch<E>(op.weight, Form::backward);
     parts = losses + Arena::aligned(N * int64_t{sizeof(double)});
     d_logits = parts + Arena::aligned(most * panels.count * int64_t{sizeof(RowPart)});
-    bytes = d_logits + most * V * kFloat;
+    bytes = d_logits + most * V * kSize;
   }
 };
 
 ScratchNeed linear_cross_entropy_forward_backward_scratch(
     const LinearCrossEntropyForwardBackward& op) {
-  const HeadCut cut(op);
-  return {cut.scratch.bytes, cut.bytes};
+  ScratchNeed need;
+  with_type(op.hidden.dtype, [&]<class E>(E) {
+    const HeadCut<E> cut(op);
+    need = {cut.worker_bytes, cut.bytes};
+  });
+  return need;
 }
 
 // The op on one block of rows, [first, first + count).
+template <class E>
 class HeadBlock {
  public:
-  HeadBlock(const Stream& stream, const LinearCrossEntropyForwardBackward& op, const HeadCut& cut,
-            const float* forward, const float* backward, int64_t first)
+  HeadBlock(const Stream& stream, const LinearCrossEntropyForwardBackward& op,
+            const HeadCut<E>& cut, const E* forward, const E* backward, int64_t first)
       : stream_(stream),
         op_(op),
         cut_(cut),
@@ -192,7 +224,7 @@ class HeadBlock {
         targets_(op.targets.data<int32_t>() + first),
         losses_(reinterpret_cast<double*>(stream.shared_scratch() + cut.losses) + first),
         parts_(reinterpret_cast<RowPart*>(stream.shared_scratch() + cut.parts)),
-        d_logits_(TileScratch::at(stream.shared_scratch(), cut.d_logits)) {}
+        d_logits_(TileScratch::at<E>(stream.shared_scratch(), cut.d_logits)) {}
 
   int64_t tiles() const { return divide_up(count_, cut_.rows); }
 
@@ -200,21 +232,22 @@ class HeadBlock {
   void exponentials(int64_t panel, int64_t tile, int worker) const {
     const int64_t row = tile * cut_.rows, rows = std::min(cut_.rows, count_ - row);
     const int64_t v = cut_.panels.begin(panel), columns = cut_.panels.columns(panel);
-    float* logits = at(panel, row);
+    E* d_logits = at(panel, row);
     if (none_counts(row, rows)) {
-      std::fill_n(logits, rows * columns, 0.0f);
+      std::fill_n(d_logits, rows * columns, E(0.0f));
       return;
     }
     std::byte* scratch = stream_.worker_scratch(worker);
-    const float* x =
-        hidden_rows(op_.hidden, first_ + row, rows, TileScratch::at(scratch, cut_.scratch.x));
+    const E* x =
+        hidden_rows(op_.hidden, first_ + row, rows, TileScratch::at<E>(scratch, cut_.scratch.x));
     const float* bias = op_.bias.defined() ? op_.bias.data() + v : nullptr;
-    run({.rows = rows, .inner = C_, .outer = columns, .bias = bias != nullptr}, logits, x,
-        forward_ + v / kPanel * panel_stride(C_), bias, scratch);
-    for (int64_t r = 0; r < rows; ++r, logits += columns) {
+    float* logits = logits_of(d_logits, worker);
+    run({.rows = rows, .inner = C_, .outer = columns, .bias = bias != nullptr, .from = dtype_of<E>},
+        logits, x, forward_ + v / kPanel * panel_stride<E>(C_), bias, scratch);
+    for (int64_t r = 0; r < rows; ++r, logits += columns, d_logits += columns) {
       const int32_t target = targets_[row + r];
       if (target == op_.ignore_index) {
-        std::fill_n(logits, columns, 0.0f);
+        std::fill_n(d_logits, columns, E(0.0f));
         continue;
       }
       const float cap = op_.logit_softcap;
@@ -227,6 +260,9 @@ class HeadBlock {
       }
       part.top = cap > 0 ? capped_exponentials_row(logits, columns, cap, &part.total)
                          : exponentials_row(logits, columns, &part.total);
+      if (kRounds && cut_.panels.count > 1) {
+        convert_rows({d_logits, columns}, {logits, columns}, 1, columns);
+      }
     }
   }
 
@@ -234,39 +270,44 @@ class HeadBlock {
   void gradients(int64_t tile, int worker) const {
     const int64_t row = tile * cut_.rows, rows = std::min(cut_.rows, count_ - row);
     for (int64_t r = row; r < row + rows; ++r) finish_row(r);
-    float* d_hidden = op_.d_hidden.data() + (first_ + row) * op_.d_hidden.stride(0);
+    const AnyMatrix d_hidden(op_.d_hidden, first_ + row);
     if (none_counts(row, rows)) {
-      for (int64_t r = 0; r < rows; ++r)
-        std::fill_n(d_hidden + r * op_.d_hidden.stride(0), C_, 0.0f);
+      for (int64_t r = 0; r < rows; ++r) {
+        with_type(d_hidden.dtype,
+                  [&]<class T>(T) { std::fill_n(d_hidden.as<T>().row(r), C_, T(0.0f)); });
+      }
       return;
     }
     std::byte* scratch = stream_.worker_scratch(worker);
+    AnyMatrix y = d_hidden;
     if (cut_.panels.count == 1) {
-      scale(0, row, rows);
+      scale(0, row, rows, logits_of(at(0, row), worker));
       const bool direct = close_rows(op_.d_hidden);
-      float* y = direct ? d_hidden : TileScratch::at(scratch, cut_.scratch.y);
-      run({.rows = rows, .inner = cut_.panels.V, .outer = C_}, y, at(0, row), backward_, nullptr,
-          scratch);
-      if (!direct) copy_rows(d_hidden, op_.d_hidden.stride(0), y, C_, rows, C_);
+      if (!direct) y.data = scratch + cut_.scratch.y, y.stride = C_;
+      run({.rows = rows, .inner = cut_.panels.V, .outer = C_, .from = dtype_of<E>, .to = y.dtype},
+          y.data, at(0, row), backward_, nullptr, scratch);
+      if (!direct) convert_rows(d_hidden, y, rows, C_);
       return;
     }
     // The rows of the packed weight that belong to a panel lie together in every 64 columns.
     float* sums = TileScratch::at(scratch, cut_.scratch.y);
     for (int64_t p = 0; p < cut_.panels.count; ++p) {
-      scale(p, row, rows);
+      scale(p, row, rows, at(p, row));
       for (int64_t c = 0; c < C_; c += kPanel) {
         run({.rows = rows,
              .inner = cut_.panels.columns(p),
              .outer = std::min(kPanel, C_ - c),
-             .accumulate = p > 0},
+             .accumulate = p > 0,
+             .from = dtype_of<E>},
             sums + c * rows, at(p, row),
-            backward_ + c / kPanel * panel_stride(cut_.panels.V) + cut_.panels.begin(p) * kPanel,
+            backward_ + c / kPanel * panel_stride<E>(cut_.panels.V) + cut_.panels.begin(p) * kPanel,
             nullptr, scratch);
       }
     }
     for (int64_t c = 0; c < C_; c += kPanel) {
       const int64_t columns = std::min(kPanel, C_ - c);
-      copy_rows(d_hidden + c, op_.d_hidden.stride(0), sums + c * rows, columns, rows, columns);
+      y.data = static_cast<char*>(d_hidden.data) + c * size_of(d_hidden.dtype);
+      convert_rows(y, {sums + c * rows, columns}, rows, columns);
     }
   }
 
@@ -276,11 +317,11 @@ class HeadBlock {
     const int64_t columns = cut_.panels.columns(panel);
     const bool add = op_.accumulate || first_ > 0;
     run_transposed(op_.d_weight.data() + v * stride + t.input, stride, at(panel, 0) + t.output,
-                   columns, op_.hidden.data() + first_ * op_.hidden.stride(0) + t.input,
+                   columns, op_.hidden.data<E>() + first_ * op_.hidden.stride(0) + t.input,
                    op_.hidden.stride(0), t.outputs, t.inputs, count_, add);
     if (t.input > 0 || !op_.d_bias.defined()) return;
     std::array<float, GradientCut::kMaxSide> sums;
-    column_sums(sums.data(), at(panel, 0) + t.output, count_, t.outputs, columns);
+    column_sums(sums.data(), {at(panel, 0) + t.output, columns}, count_, t.outputs);
     float* d_bias = op_.d_bias.data() + v;
     for (int64_t i = 0; i < t.outputs; ++i) {
       d_bias[i] = add ? d_bias[i] + sums[static_cast<size_t>(i)] : sums[static_cast<size_t>(i)];
@@ -288,8 +329,18 @@ class HeadBlock {
   }
 
  private:
-  float* at(int64_t panel, int64_t row) const {
+  static constexpr bool kRounds = HeadCut<E>::kRounds;
+
+  E* at(int64_t panel, int64_t row) const {
     return d_logits_ + count_ * cut_.panels.begin(panel) + row * cut_.panels.columns(panel);
+  }
+  // Where a tile's logits are made: in place, or in the worker's scratch.
+  float* logits_of(E* d_logits, int worker) const {
+    if constexpr (kRounds) {
+      return TileScratch::at(stream_.worker_scratch(worker), cut_.logits);
+    } else {
+      return d_logits;
+    }
   }
   bool none_counts(int64_t row, int64_t rows) const {
     return std::all_of(targets_ + row, targets_ + row + rows,
@@ -313,36 +364,42 @@ class HeadBlock {
                                            std::exp(double{parts[p].top} - double{top}));
     }
   }
-  void scale(int64_t panel, int64_t row, int64_t rows) const {
+  // d_logits of a tile from its exponentials, which may be the same memory.
+  template <class T>
+  void scale(int64_t panel, int64_t row, int64_t rows, T* exponentials) const {
     const int64_t v = cut_.panels.begin(panel), columns = cut_.panels.columns(panel);
     for (int64_t r = row; r < row + rows; ++r) {
       const int32_t target = targets_[r];
       if (target == op_.ignore_index) continue;
-      float* d = at(panel, r);
+      E* d = at(panel, r);
+      T* e = exponentials + (r - row) * columns;
       const RowPart& part = parts_[r * cut_.panels.count + panel];
-      scale_row(d, columns, part.factor);
-      if (target >= v && target < v + columns) d[target - v] -= op_.scale * part.target_slope;
+      const bool here = target >= v && target < v + columns;
+      const float at_target =
+          here ? static_cast<float>(e[target - v]) * part.factor - op_.scale * part.target_slope : 0;
+      scale_row({d, columns}, {e, columns}, columns, part.factor);
+      if (here) d[target - v] = E(at_target);
     }
   }
 
   const Stream& stream_;
   const LinearCrossEntropyForwardBackward& op_;
-  const HeadCut& cut_;
-  const float *forward_, *backward_;
+  const HeadCut<E>& cut_;
+  const E *forward_, *backward_;
   int64_t first_, count_, C_;
   const int32_t* targets_;
   double* losses_;
   RowPart* parts_;
-  float* d_logits_;
+  E* d_logits_;
 };
 
-void linear_cross_entropy_forward_backward(Stream& stream,
-                                           const LinearCrossEntropyForwardBackward& op) {
+template <class E>
+void loss_and_gradients(Stream& stream, const LinearCrossEntropyForwardBackward& op) {
   const int64_t N = op.hidden.dim(0), C = op.hidden.dim(1);
-  const HeadCut cut(op);
+  const HeadCut<E> cut(op);
   std::byte* shared = stream.shared_scratch();
-  const float* forward = packed(stream, op.weight, Form::forward, shared);
-  const float* backward = packed(stream, op.weight, Form::backward, shared + cut.backward_form);
+  const E* forward = packed<E>(stream, op.weight, Form::forward, shared);
+  const E* backward = packed<E>(stream, op.weight, Form::backward, shared + cut.backward_form);
   const Panels& panels = cut.panels;
   const auto gradient = [&](int64_t p) {
     return GradientCut(panels.columns(p), C, divide_up(kGradientTiles, panels.count));
@@ -353,7 +410,7 @@ void linear_cross_entropy_forward_backward(Stream& stream,
     tiles_each = std::max(tiles_each, gradient(p).tiles());
   }
   for (int64_t first = 0; first == 0 || first < N; first += cut.block) {
-    const HeadBlock block(stream, op, cut, forward, backward, first);
+    const HeadBlock<E> block(stream, op, cut, forward, backward, first);
     if (panels.count == 1) {  // all of a tile in one task, while it is in cache
       stream.parallel_for(block.tiles(), [&](int64_t tile, int worker) {
         block.exponentials(0, tile, worker);
@@ -376,11 +433,18 @@ void linear_cross_entropy_forward_backward(Stream& stream,
   op.loss.data()[0] = sum_in_order(reinterpret_cast<double*>(shared + cut.losses), N, op.scale);
 }
 
+void linear_cross_entropy_forward_backward(Stream& stream,
+                                           const LinearCrossEntropyForwardBackward& op) {
+  with_type(op.hidden.dtype, [&]<class E>(E) { loss_and_gradients<E>(stream, op); });
+}
+
 }  // namespace
 
 void CpuBackend::add_head() {
-  add<linear_cross_entropy_forward, linear_cross_entropy_forward_scratch>();
-  add<linear_cross_entropy_forward_backward, linear_cross_entropy_forward_backward_scratch>();
+  const bool bfloat16 = has_bfloat16_products();
+  add<linear_cross_entropy_forward, linear_cross_entropy_forward_scratch>(bfloat16);
+  add<linear_cross_entropy_forward_backward, linear_cross_entropy_forward_backward_scratch>(
+      bfloat16);
 }
 
 }  // namespace msltx::ops

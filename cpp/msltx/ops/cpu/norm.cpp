@@ -24,8 +24,8 @@ namespace msltx::ops::cpu::HWY_NAMESPACE {
 constexpr int kTogether = 4;
 
 // Mean and reciprocal standard deviation of kRows rows of x.
-template <int kRows>
-HWY_INLINE void statistics(Matrix x, int64_t C, float eps, float (&mean)[kRows],
+template <int kRows, class In>
+HWY_INLINE void statistics(MatrixOf<In> x, int64_t C, float eps, float (&mean)[kRows],
                            float (&rstd)[kRows]) {
   double totals[kRows];
   sums(C, totals, [&](auto io, int64_t c, int64_t count, VF* s) HWY_ATTR {
@@ -44,13 +44,13 @@ HWY_INLINE void statistics(Matrix x, int64_t C, float eps, float (&mean)[kRows],
 }
 
 // Rows [n, n + kRows); the plain op has no sum and no residual.
-template <int kRows>
+template <int kRows, class In, class Out>
 HWY_INLINE void forward(const ResidualLayernormForward& op, int64_t n) {
   const int64_t C = op.x.dim(1);
-  const Matrix out = matrix(op.out, n);
-  Matrix x = matrix(op.x, n);
+  const auto out = matrix<Out>(op.out, n);
+  auto x = matrix<In>(op.x, n);
   if (op.sum.defined()) {
-    const Matrix total = matrix(op.sum, n), residual = matrix(op.residual, n);
+    const auto total = matrix<In>(op.sum, n), residual = matrix<In>(op.residual, n);
     for (int r = 0; r < kRows; ++r) {
       map(C, total.row(r), [](VF a, VF b) { return hn::Add(a, b); }, x.row(r), residual.row(r));
     }
@@ -123,9 +123,13 @@ HWY_INLINE void backward(const ResidualLayernormBackwardData& op, int64_t n, flo
 
 // A row's bits do not depend on how many rows go with it.
 void layernorm_forward_rows(const ResidualLayernormForward& op, int64_t n, int64_t rows) {
-  const int64_t end = n + rows;
-  for (; n + kTogether <= end; n += kTogether) forward<kTogether>(op, n);
-  for (; n < end; ++n) forward<1>(op, n);
+  with_type(op.x.dtype, [&]<class In>(In) {
+    with_type(op.out.dtype, [&]<class Out>(Out) {
+      const int64_t end = n + rows;
+      for (; n + kTogether <= end; n += kTogether) forward<kTogether, In, Out>(op, n);
+      for (; n < end; ++n) forward<1, In, Out>(op, n);
+    });
+  });
 }
 
 void layernorm_backward_rows(const ResidualLayernormBackwardData& op, int64_t n, int64_t rows,
@@ -221,10 +225,10 @@ void layernorm_backward_weights(Stream&, const LayernormBackwardWeights& op) {
 }  // namespace cpu
 
 void CpuBackend::add_norm() {
-  add<cpu::layernorm_forward>();
+  add<cpu::layernorm_forward>(true);
   add<cpu::layernorm_backward_data, cpu::layernorm_backward_data_scratch>();
   add<cpu::layernorm_backward_weights>();
-  add<cpu::residual_layernorm_forward>();
+  add<cpu::residual_layernorm_forward>(true);
   add<cpu::residual_layernorm_backward_data, cpu::residual_layernorm_backward_data_scratch>();
 }
 

@@ -9,6 +9,14 @@
 
 #include "msltx/base/error.h"
 
+// Exported by oneDNN, in no header of it; null where a version has dropped it.
+extern "C" [[gnu::weak]] dnnl_status_t dnnl_gemm_bf16bf16f32(char transa, char transb, dnnl_dim_t m,
+                                                             dnnl_dim_t n, dnnl_dim_t k,
+                                                             float alpha, const uint16_t* a,
+                                                             dnnl_dim_t lda, const uint16_t* b,
+                                                             dnnl_dim_t ldb, float beta, float* c,
+                                                             dnnl_dim_t ldc);
+
 namespace msltx::ops::cpu {
 namespace {
 
@@ -47,8 +55,12 @@ const dnnl::engine& engine() {
   return *cpu;
 }
 
-memory::desc plain(int64_t rows, int64_t cols) {
-  return {{rows, cols}, memory::data_type::f32, memory::dims{cols, 1}};
+memory::data_type type_of(DType dtype) {
+  return dtype == DType::bfloat16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
+
+memory::desc plain(int64_t rows, int64_t cols, DType dtype = DType::float32) {
+  return {{rows, cols}, type_of(dtype), memory::dims{cols, 1}};
 }
 
 // Version 2 has a description of its own for each primitive, version 3 has not. Bias may be empty.
@@ -64,9 +76,10 @@ auto describe(const memory::desc& x, const memory::desc& weights, const memory::
 }
 
 dnnl::matmul::primitive_desc describe(const Product& p) {
-  const memory::desc weights({p.inner, p.outer}, memory::data_type::f32,
-                             memory::format_tag::BA16a64b);
-  const auto x = plain(p.rows, p.inner), y = plain(p.rows, p.outer);
+  const auto format =
+      p.from == DType::bfloat16 ? memory::format_tag::BA16a64b2a : memory::format_tag::BA16a64b;
+  const memory::desc weights({p.inner, p.outer}, type_of(p.from), format);
+  const auto x = plain(p.rows, p.inner, p.from), y = plain(p.rows, p.outer, p.to);
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (p.accumulate) {
@@ -96,11 +109,11 @@ class Primitive {
     if (p.bias) add(DNNL_ARG_BIAS, kBias, desc.bias_desc());
   }
 
-  void run(const dnnl::stream& stream, float* y, const float* x, const float* packed,
+  void run(const dnnl::stream& stream, void* y, const void* x, const void* packed,
            const float* bias, std::byte* scratch) {
-    memories_[kX].set_data_handle(const_cast<float*>(x));
+    memories_[kX].set_data_handle(const_cast<void*>(x));
     // Setting a handle writes the zeros of the padding again, which other workers are reading.
-    if (packed != packed_) memories_[kWeights].set_data_handle(const_cast<float*>(packed));
+    if (packed != packed_) memories_[kWeights].set_data_handle(const_cast<void*>(packed));
     packed_ = packed;
     memories_[kY].set_data_handle(y);
     memories_[kScratch].set_data_handle(scratch);
@@ -121,13 +134,15 @@ class Primitive {
   dnnl::matmul matmul_;
   std::array<memory, 5> memories_;
   std::array<dnnl_exec_arg_t, 5> arguments_{};
-  const float* packed_ = nullptr;
+  const void* packed_ = nullptr;
 };
 
 struct HashProduct {
   size_t operator()(const Product& p) const {
     uint64_t h = static_cast<uint64_t>(p.rows);
-    for (const int64_t v : {p.inner, p.outer, int64_t{p.bias} + 2 * int64_t{p.accumulate}}) {
+    const int64_t kind = int64_t{p.bias} + 2 * int64_t{p.accumulate} +
+                         4 * static_cast<int64_t>(p.from) + 32 * static_cast<int64_t>(p.to);
+    for (const int64_t v : {p.inner, p.outer, kind}) {
       h = (h ^ static_cast<uint64_t>(v)) * 0x9E3779B97F4A7C15u;
       h ^= h >> 32;
     }
@@ -154,7 +169,7 @@ bool has_packed_kernel() {
 }
 
 void check(dnnl_status_t status) {
-  if (status != dnnl_success) throw Error(concat("oneDNN sgemm failed with status ", status));
+  if (status != dnnl_success) throw Error(concat("oneDNN gemm failed with status ", status));
 }
 
 // Panel by panel through sgemm; rows a multiple of kGemmRows.
@@ -162,8 +177,8 @@ void run_panels(int64_t rows, int64_t inner, int64_t outer, bool accumulate, flo
                 const float* x, const float* packed) {
   for (int64_t c = 0; c < outer; c += kPanel) {
     check(dnnl_sgemm('N', 'N', rows, std::min(kPanel, outer - c), inner, 1, x, inner,
-                     packed + c / kPanel * panel_stride(inner), kPanel, accumulate ? 1.0f : 0.0f,
-                     y + c, outer));
+                     packed + c / kPanel * panel_stride<float>(inner), kPanel,
+                     accumulate ? 1.0f : 0.0f, y + c, outer));
   }
 }
 
@@ -184,7 +199,7 @@ void run_plain(const Product& p, float* y, const float* x, const float* packed, 
         std::copy_n(to + r * p.outer, columns, result + r * columns);
       }
       run_panels(kGemmRows, p.inner, columns, p.accumulate, result, padded,
-                 packed + c / kPanel * panel_stride(p.inner));
+                 packed + c / kPanel * panel_stride<float>(p.inner));
       for (int64_t r = 0; r < left; ++r) {
         std::copy_n(result + r * columns, columns, to + r * p.outer);
       }
@@ -197,16 +212,36 @@ void run_plain(const Product& p, float* y, const float* x, const float* packed, 
 
 }  // namespace
 
+bool has_bfloat16_products() {
+  static const bool has = [] {
+    if (!dnnl_gemm_bf16bf16f32) return false;
+    const Product product{
+        .rows = 64, .inner = 64, .outer = 64, .from = DType::bfloat16, .to = DType::bfloat16};
+    std::string name;
+    try {
+      name = implementation(product);
+    } catch (const dnnl::error&) {  // none at all
+      return false;
+    }
+    return name.find("brg") != std::string::npos &&
+           (name.find("bf16") != std::string::npos || name.find("amx") != std::string::npos);
+  }();
+  return has;
+}
+
 int64_t product_scratch(int64_t inner) {
   return has_packed_kernel() ? kPrimitiveScratch
                              : kGemmRows * (inner + kPanel) * static_cast<int64_t>(sizeof(float));
 }
 
-void run(const Product& p, float* y, const float* x, const float* packed, const float* bias,
+void run(const Product& p, void* y, const void* x, const void* packed, const float* bias,
          std::byte* scratch) {
   if (p.rows == 0 || p.outer == 0) return;
   const OneThread one;
-  if (!has_packed_kernel()) return run_plain(p, y, x, packed, bias, scratch);
+  if (!has_packed_kernel()) {
+    return run_plain(p, static_cast<float*>(y), static_cast<const float*>(x),
+                     static_cast<const float*>(packed), bias, scratch);
+  }
   thread_local ThreadProducts products;
   products.get(p).run(products.stream, y, x, packed, bias, scratch);
 }
@@ -224,6 +259,17 @@ void run_transposed(float* c, int64_t ldc, const float* a, int64_t lda, const fl
   }
   const OneThread one;
   check(dnnl_sgemm('T', 'N', m, n, rows, 1, a, lda, b, ldb, accumulate ? 1.0f : 0.0f, c, ldc));
+}
+
+void run_transposed(float* c, int64_t ldc, const bfloat16* a, int64_t lda, const bfloat16* b,
+                    int64_t ldb, int64_t m, int64_t n, int64_t rows, bool accumulate) {
+  if (rows == 0) {
+    for (int64_t i = 0; i < m && !accumulate; ++i) std::fill_n(c + i * ldc, n, 0.0f);
+    return;
+  }
+  const OneThread one;
+  check(dnnl_gemm_bf16bf16f32('T', 'N', m, n, rows, 1, &a->bits, lda, &b->bits, ldb,
+                              accumulate ? 1.0f : 0.0f, c, ldc));
 }
 
 }  // namespace msltx::ops::cpu

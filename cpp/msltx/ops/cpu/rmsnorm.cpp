@@ -22,8 +22,8 @@ namespace msltx::ops::cpu::HWY_NAMESPACE {
 constexpr int kTogether = 4;
 
 // Reciprocal root mean squares of kRows rows of x.
-template <int kRows>
-HWY_INLINE void statistics(Matrix x, int64_t C, float eps, float (&rstd)[kRows]) {
+template <int kRows, class In>
+HWY_INLINE void statistics(MatrixOf<In> x, int64_t C, float eps, float (&rstd)[kRows]) {
   double totals[kRows];
   sums(C, totals, [&](auto io, int64_t c, int64_t count, VF* s) HWY_ATTR {
     for (int r = 0; r < kRows; ++r) {
@@ -37,13 +37,13 @@ HWY_INLINE void statistics(Matrix x, int64_t C, float eps, float (&rstd)[kRows])
 }
 
 // Rows [n, n + kRows); the plain op has no sum and no residual.
-template <int kRows>
+template <int kRows, class In, class Out>
 HWY_INLINE void forward(const ResidualRmsnormForward& op, int64_t n) {
   const int64_t C = op.x.dim(1);
-  const Matrix out = matrix(op.out, n);
-  Matrix x = matrix(op.x, n);
+  const auto out = matrix<Out>(op.out, n);
+  auto x = matrix<In>(op.x, n);
   if (op.sum.defined()) {
-    const Matrix total = matrix(op.sum, n), residual = matrix(op.residual, n);
+    const auto total = matrix<In>(op.sum, n), residual = matrix<In>(op.residual, n);
     for (int r = 0; r < kRows; ++r) {
       map(C, total.row(r), [](VF a, VF b) { return hn::Add(a, b); }, x.row(r), residual.row(r));
     }
@@ -106,9 +106,13 @@ HWY_INLINE void backward(const ResidualRmsnormBackwardData& op, int64_t n, float
 
 // A row's bits do not depend on how many rows go with it.
 void rmsnorm_forward_rows(const ResidualRmsnormForward& op, int64_t n, int64_t rows) {
-  const int64_t end = n + rows;
-  for (; n + kTogether <= end; n += kTogether) forward<kTogether>(op, n);
-  for (; n < end; ++n) forward<1>(op, n);
+  with_type(op.x.dtype, [&]<class In>(In) {
+    with_type(op.out.dtype, [&]<class Out>(Out) {
+      const int64_t end = n + rows;
+      for (; n + kTogether <= end; n += kTogether) forward<kTogether, In, Out>(op, n);
+      for (; n < end; ++n) forward<1, In, Out>(op, n);
+    });
+  });
 }
 
 void rmsnorm_backward_rows(const ResidualRmsnormBackwardData& op, int64_t n, int64_t rows,
@@ -194,10 +198,10 @@ void rmsnorm_backward_weights(Stream&, const RmsnormBackwardWeights& op) {
 }  // namespace cpu
 
 void CpuBackend::add_rmsnorm() {
-  add<cpu::rmsnorm_forward>();
+  add<cpu::rmsnorm_forward>(true);
   add<cpu::rmsnorm_backward_data, cpu::rmsnorm_backward_data_scratch>();
   add<cpu::rmsnorm_backward_weights>();
-  add<cpu::residual_rmsnorm_forward>();
+  add<cpu::residual_rmsnorm_forward>(true);
   add<cpu::residual_rmsnorm_backward_data, cpu::residual_rmsnorm_backward_data_scratch>();
 }
 

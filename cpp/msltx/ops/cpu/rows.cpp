@@ -82,6 +82,82 @@ void activation_backward_rows(float* d_pre, const float* d_out, const float* pre
   }
 }
 
+// fn(the activation), and fn(the product of a gradient and its derivative).
+template <class Fn>
+HWY_INLINE void with_activation(Activation activation, const Fn& fn) {
+  switch (activation) {
+    case Activation::none:
+      return fn([](VF v) HWY_ATTR { return v; });
+    case Activation::gelu_tanh:
+      return fn([](VF v) HWY_ATTR { return gelu_tanh(v); });
+    case Activation::gelu:
+      return fn([](VF v) HWY_ATTR { return gelu_erf(v); });
+    case Activation::relu:
+      return fn([](VF v) HWY_ATTR { return relu(v); });
+    case Activation::silu:
+      return fn([](VF v) HWY_ATTR { return silu(v); });
+  }
+}
+
+template <class Fn>
+HWY_INLINE void with_derivative(Activation activation, const Fn& fn) {
+  switch (activation) {
+    case Activation::none:
+      return fn([](VF d, VF) HWY_ATTR { return d; });
+    case Activation::gelu_tanh:
+      return fn([](VF d, VF v) HWY_ATTR { return hn::Mul(d, gelu_tanh_derivative(v)); });
+    case Activation::gelu:
+      return fn([](VF d, VF v) HWY_ATTR { return hn::Mul(d, gelu_erf_derivative(v)); });
+    case Activation::relu:
+      return fn([](VF d, VF v) HWY_ATTR { return where_relu_passes(d, v); });
+    case Activation::silu:
+      return fn([](VF d, VF v) HWY_ATTR { return hn::Mul(d, silu_and_slope(v).slope); });
+  }
+}
+
+void any_activation_rows(AnyMatrix out, AnyMatrix pre, int64_t rows, int64_t cols,
+                         Activation activation) {
+  with_type(out.dtype, [&]<class Out>(Out) {
+    with_type(pre.dtype, [&]<class Pre>(Pre) {
+      with_activation(activation, [&](const auto& fn) {
+        for (int64_t r = 0; r < rows; ++r) {
+          map(cols, out.as<Out>().row(r), fn, pre.as<Pre>().row(r));
+        }
+      });
+    });
+  });
+}
+
+void any_activation_backward_rows(AnyMatrix d_pre, AnyMatrix d_out, AnyMatrix pre, int64_t rows,
+                                  int64_t cols, Activation activation) {
+  with_type(d_out.dtype, [&]<class D>(D) {
+    with_type(pre.dtype, [&]<class Pre>(Pre) {
+      with_derivative(activation, [&](const auto& fn) {
+        for (int64_t r = 0; r < rows; ++r) {
+          map(cols, d_pre.as<Pre>().row(r), fn, d_out.as<D>().row(r), pre.as<Pre>().row(r));
+        }
+      });
+    });
+  });
+}
+
+void convert_rows(AnyMatrix to, AnyMatrix from, int64_t rows, int64_t cols) {
+  any_activation_rows(to, from, rows, cols, Activation::none);
+}
+
+void pair_rows(uint32_t* to, AnyMatrix from, int64_t row, int64_t rows, int64_t column, int64_t n) {
+  with_type(from.dtype, [&]<class T>(T) {
+    const T* lower = from.as<T>().row(row) + column;
+    const T* upper = rows > 1 ? from.as<T>().row(row + 1) + column : nullptr;
+    for_vectors(0, n, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
+      const auto low = hn::ShiftRight<16>(rounded(io.load(lower + i, count)));
+      const auto high = upper ? rounded(io.load(upper + i, count)) : hn::Zero(U());
+      const auto words = hn::Or(low, hn::And(high, hn::Set(U(), 0xffff0000u)));
+      io.store(hn::BitCast(F(), words), reinterpret_cast<float*>(to + i), count);
+    });
+  });
+}
+
 // Sums of `rows` rows over a strip of `kVectors` vectors, held in registers. Groups of rows are
 // summed apart, so that rounding errors grow with the square root of the group, not of all rows.
 template <int kVectors, class Load, class Store>
@@ -99,14 +175,16 @@ HWY_INLINE void strip_sums(int64_t rows, const Load& load, const Store& store) {
   for (int i = 0; i < kVectors; ++i) store(total[i], i);
 }
 
-template <int kVectors>
-HWY_INLINE void whole_strip_sums(float* sums, const float* x, int64_t rows, int64_t stride) {
+template <int kVectors, class T>
+HWY_INLINE void whole_strip_sums(float* sums, const T* x, int64_t rows, int64_t stride) {
   strip_sums<kVectors>(
-      rows, [&](int64_t r, int i) { return hn::LoadU(F(), x + r * stride + i * lanes()); },
+      rows, [&](int64_t r, int i) { return Whole().load(x + r * stride + i * lanes(), 0); },
       [&](VF v, int i) { hn::StoreU(v, F(), sums + i * lanes()); });
 }
 
-void column_sums(float* sums, const float* x, int64_t rows, int64_t cols, int64_t stride) {
+template <class T>
+HWY_INLINE void sums_of_columns(float* sums, const T* x, int64_t rows, int64_t cols,
+                                int64_t stride) {
   const int64_t N = lanes();
   int64_t c = 0;
   for (; c + 8 * N <= cols; c += 8 * N) whole_strip_sums<8>(sums + c, x + c, rows, stride);
@@ -116,6 +194,15 @@ void column_sums(float* sums, const float* x, int64_t rows, int64_t cols, int64_
         rows, [&](int64_t r, int) { return load_part(x + r * stride + c, cols - c); },
         [&](VF v, int) { store_part(v, sums + c, cols - c); });
   }
+}
+
+void column_sums(float* sums, const float* x, int64_t rows, int64_t cols, int64_t stride) {
+  sums_of_columns(sums, x, rows, cols, stride);
+}
+
+void any_column_sums(float* sums, AnyMatrix x, int64_t rows, int64_t cols) {
+  with_type(x.dtype,
+            [&]<class T>(T) { sums_of_columns(sums, x.as<T>().data, rows, cols, x.stride); });
 }
 
 double log_sum_exp(const float* x, int64_t n) {
@@ -156,8 +243,14 @@ float capped_exponentials_row(float* x, int64_t n, float cap, double* total) {
   return top;
 }
 
-void scale_row(float* x, int64_t n, float factor) {
-  map(n, x, [&](VF v) { return hn::Mul(v, set(factor)); }, x);
+void scale_row(AnyMatrix out, AnyMatrix x, int64_t n, float factor) {
+  with_type(out.dtype, [&]<class Out>(Out) {
+    with_type(x.dtype, [&]<class X>(X) {
+      map(
+          n, out.as<Out>().data, [&](VF v) HWY_ATTR { return hn::Mul(v, set(factor)); },
+          x.as<X>().data);
+    });
+  });
 }
 
 }  // namespace msltx::ops::cpu::HWY_NAMESPACE
@@ -168,7 +261,12 @@ namespace msltx::ops::cpu {
 
 HWY_EXPORT(bias_activation_rows);
 HWY_EXPORT(activation_backward_rows);
+HWY_EXPORT(any_activation_rows);
+HWY_EXPORT(any_activation_backward_rows);
+HWY_EXPORT(convert_rows);
+HWY_EXPORT(pair_rows);
 HWY_EXPORT(column_sums);
+HWY_EXPORT(any_column_sums);
 HWY_EXPORT(log_sum_exp);
 HWY_EXPORT(exponentials_row);
 HWY_EXPORT(scale_row);
@@ -192,6 +290,33 @@ void column_sums(float* sums, const float* x, int64_t rows, int64_t cols, int64_
   HWY_DYNAMIC_DISPATCH(column_sums)(sums, x, rows, cols, stride);
 }
 
+void activation_rows(AnyMatrix out, AnyMatrix pre, int64_t rows, int64_t cols,
+                     Activation activation) {
+  HWY_DYNAMIC_DISPATCH(any_activation_rows)(out, pre, rows, cols, activation);
+}
+
+void activation_backward_rows(AnyMatrix d_pre, AnyMatrix d_out, AnyMatrix pre, int64_t rows,
+                              int64_t cols, Activation activation) {
+  HWY_DYNAMIC_DISPATCH(any_activation_backward_rows)(d_pre, d_out, pre, rows, cols, activation);
+}
+
+void convert_rows(AnyMatrix to, AnyMatrix from, int64_t rows, int64_t cols) {
+  HWY_DYNAMIC_DISPATCH(convert_rows)(to, from, rows, cols);
+}
+
+void narrow_row(bfloat16* to, AnyMatrix from, int64_t row, int64_t column, int64_t n) {
+  from.data = static_cast<char*>(from.data) + (row * from.stride + column) * size_of(from.dtype);
+  convert_rows({to, n}, from, 1, n);
+}
+
+void pair_rows(uint32_t* to, AnyMatrix from, int64_t row, int64_t rows, int64_t column, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(pair_rows)(to, from, row, rows, column, n);
+}
+
+void column_sums(float* sums, AnyMatrix x, int64_t rows, int64_t cols) {
+  HWY_DYNAMIC_DISPATCH(any_column_sums)(sums, x, rows, cols);
+}
+
 double log_sum_exp(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(log_sum_exp)(x, n); }
 
 float exponentials_row(float* x, int64_t n, double* total) {
@@ -206,7 +331,9 @@ float capped_exponentials_row(float* x, int64_t n, float cap, double* total) {
   return HWY_DYNAMIC_DISPATCH(capped_exponentials_row)(x, n, cap, total);
 }
 
-void scale_row(float* x, int64_t n, float factor) { HWY_DYNAMIC_DISPATCH(scale_row)(x, n, factor); }
+void scale_row(AnyMatrix out, AnyMatrix x, int64_t n, float factor) {
+  HWY_DYNAMIC_DISPATCH(scale_row)(out, x, n, factor);
+}
 
 }  // namespace msltx::ops::cpu
 #endif

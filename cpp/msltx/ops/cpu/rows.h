@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "msltx/ops/cpu/tasks.h"
 #include "msltx/ops/linear.h"
 
 namespace msltx::ops::cpu {
@@ -19,16 +20,32 @@ void activation_backward_rows(float* d_pre, const float* d_out, const float* pre
                               int64_t cols, int64_t d_pre_stride, int64_t d_out_stride,
                               int64_t pre_stride, Activation activation);
 
+// The same in either type: out = activation(pre), and d_pre = d_out * activation'(pre); out may be
+// pre, and d_pre may be d_out, where they are of one type.
+void activation_rows(AnyMatrix out, AnyMatrix pre, int64_t rows, int64_t cols,
+                     Activation activation);
+void activation_backward_rows(AnyMatrix d_pre, AnyMatrix d_out, AnyMatrix pre, int64_t rows,
+                              int64_t cols, Activation activation);
+
+// to = from, rounded or widened where their types differ.
+void convert_rows(AnyMatrix to, AnyMatrix from, int64_t rows, int64_t cols);
+// to[i] = from[row][column + i] in bfloat16.
+void narrow_row(bfloat16* to, AnyMatrix from, int64_t row, int64_t column, int64_t n);
+// to[i] = the elements at column + i of two rows in bfloat16, the first in the lower half; 0 in the
+// upper half where there is one row.
+void pair_rows(uint32_t* to, AnyMatrix from, int64_t row, int64_t rows, int64_t column, int64_t n);
+
 // sums[c] = sum over the rows of x, in row order (in groups of 16).
 void column_sums(float* sums, const float* x, int64_t rows, int64_t cols, int64_t stride);
+void column_sums(float* sums, AnyMatrix x, int64_t rows, int64_t cols);
 
 // log(sum of exp(x)); -inf where every element is -inf, NaN where one is NaN.
 double log_sum_exp(const float* x, int64_t n);
 
 // A part of a row of logits: x = exp(x - top), top its largest element, which is returned, and
-// *total = the sum. Once those of all parts are known, scale_row(x, n, factor): x = factor x.
+// *total = the sum. Once those of all parts are known, scale_row: out = factor x; out may be x.
 float exponentials_row(float* x, int64_t n, double* total);
-void scale_row(float* x, int64_t n, float factor);
+void scale_row(AnyMatrix out, AnyMatrix x, int64_t n, float factor);
 
 // out = cap tanh(x / cap); out may be x.
 void softcap_row(float* out, const float* x, int64_t n, float cap);

@@ -9,25 +9,60 @@
 
 namespace msltx::ops::cpu {
 
-// Rows of floats, each contiguous, `stride` elements apart; `data` is null where a tensor is
+// Rows of numbers, each contiguous, `stride` elements apart; `data` is null where a tensor is
 // absent.
-struct Matrix {
-  float* data = nullptr;
+template <class T>
+struct MatrixOf {
+  T* data = nullptr;
   int64_t stride = 0;
 
   explicit operator bool() const { return data != nullptr; }
-  float* row(int64_t i) const { return data + i * stride; }
+  T* row(int64_t i) const { return data + i * stride; }
 };
+using Matrix = MatrixOf<float>;
 
 // A (rows, columns) tensor from row `first` on.
-inline Matrix matrix(const Tensor& t, int64_t first = 0) {
+template <class T = float>
+MatrixOf<T> matrix(const Tensor& t, int64_t first = 0) {
   if (!t.defined()) return {};
-  return {t.data() + first * t.stride(0), t.stride(0)};
+  return {t.data<T>() + first * t.stride(0), t.stride(0)};
 }
 
 // A (B, heads, rows, columns) tensor at [b, head].
-inline Matrix matrix(const Tensor& t, int64_t b, int64_t head) {
-  return {t.data() + b * t.stride(0) + head * t.stride(1), t.stride(2)};
+template <class T = float>
+MatrixOf<T> matrix(const Tensor& t, int64_t b, int64_t head) {
+  return {t.data<T>() + b * t.stride(0) + head * t.stride(1), t.stride(2)};
+}
+
+// Rows of one of the compute types, where a function takes either.
+struct AnyMatrix {
+  DType dtype = DType::float32;
+  void* data = nullptr;
+  int64_t stride = 0;
+
+  AnyMatrix(float* from, int64_t row_stride) : data(from), stride(row_stride) {}
+  AnyMatrix(bfloat16* from, int64_t row_stride)
+      : dtype(DType::bfloat16), data(from), stride(row_stride) {}
+  // A (rows, columns) tensor from row `first` on, and from column `column`.
+  explicit AnyMatrix(const Tensor& t, int64_t first = 0, int64_t column = 0)
+      : dtype(t.dtype),
+        data(t.data<char>() + (first * t.stride(0) + column) * size_of(t.dtype)),
+        stride(t.stride(0)) {}
+
+  template <class T>
+  MatrixOf<T> as() const {
+    return {static_cast<T*>(data), stride};
+  }
+};
+
+// fn(float()) or fn(bfloat16()).
+template <class Fn>
+void with_type(DType dtype, Fn&& fn) {
+  if (dtype == DType::bfloat16) {
+    fn(bfloat16());
+  } else {
+    fn(float());
+  }
 }
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -24,10 +24,11 @@ constexpr int64_t even_tile(int64_t size, int64_t limit, int64_t unit = 16) {
 
 inline bool close_rows(const Tensor& t) { return t.stride(0) == t.dim(1) || t.dim(0) == 1; }
 
-inline void copy_rows(float* to, int64_t to_stride, const float* from, int64_t from_stride,
-                      int64_t rows, int64_t cols) {
+template <class T>
+void copy_rows(T* to, int64_t to_stride, const T* from, int64_t from_stride, int64_t rows,
+               int64_t cols) {
   for (int64_t r = 0; r < rows; ++r) {
-    std::memcpy(to + r * to_stride, from + r * from_stride, static_cast<size_t>(cols * kFloat));
+    std::memcpy(to + r * to_stride, from + r * from_stride, static_cast<size_t>(cols) * sizeof(T));
   }
 }
 
@@ -41,8 +42,9 @@ struct TileScratch {
     y = x + Arena::aligned(x_size * kFloat);
     bytes = y + Arena::aligned(y_size * kFloat);
   }
-  static float* at(std::byte* scratch, int64_t offset) {
-    return reinterpret_cast<float*>(scratch + offset);
+  template <class T = float>
+  static T* at(std::byte* scratch, int64_t offset) {
+    return reinterpret_cast<T*>(scratch + offset);
   }
 };
 
