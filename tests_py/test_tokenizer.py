@@ -178,8 +178,8 @@ def test_wrong_arguments(tok: Tokenizer, tmp_path: Path) -> None:
         Tokenizer.train(texts="a text")
     with pytest.raises(TypeError, match=r"Tokenizer\.train"):
         Tokenizer()
-    with pytest.raises(ValueError, match="model is wordpiece; it takes bpe or bytes"):
-        Tokenizer.train(ROOT / "LICENSE", model="wordpiece")
+    with pytest.raises(ValueError, match="model is bp; it takes bpe, bytes"):
+        Tokenizer.train(ROOT / "LICENSE", model="bp")
     with pytest.raises(ValueError, match=r"vocab_size is 10; it takes 260 .* to 1073741824"):
         Tokenizer.train(ROOT / "LICENSE", vocab_size=10)
     with pytest.raises(ValueError, match="invalid_utf8 is drop; it takes refuse, replace or skip"):

@@ -148,15 +148,23 @@ py::list encode_batch_fully(const Tokenizer& self, const py::sequence& texts,
 
 TrainOptions train_options(std::string model, int64_t vocab_size, int64_t min_frequency,
                            std::vector<std::string> special_tokens, std::string split,
-                           int64_t max_token_length, bool lowercase, const text::Cleaning& cleaning,
-                           const std::string& invalid_utf8, double sample_share,
-                           int64_t sample_bytes, uint64_t sample_seed) {
+                           int64_t max_token_length, int64_t alphabet_limit,
+                           std::optional<double> character_coverage, bool byte_fallback,
+                           std::optional<std::string> continuing_prefix,
+                           std::optional<std::string> word_suffix, bool lowercase,
+                           const text::Cleaning& cleaning, const std::string& invalid_utf8,
+                           double sample_share, int64_t sample_bytes, uint64_t sample_seed) {
   TrainOptions options{.model = std::move(model),
                        .vocab_size = vocab_size,
                        .min_frequency = min_frequency,
                        .special_tokens = std::move(special_tokens),
                        .split = std::move(split),
                        .max_token_length = max_token_length,
+                       .alphabet_limit = alphabet_limit,
+                       .character_coverage = character_coverage,
+                       .byte_fallback = byte_fallback,
+                       .continuing_prefix = std::move(continuing_prefix),
+                       .word_suffix = std::move(word_suffix),
                        .lowercase = lowercase,
                        .cleaning = cleaning,
                        .invalid_utf8 = text::invalid_utf8_from_name(invalid_utf8),
@@ -213,7 +221,10 @@ void register_text(py::module_& m) {
   py::class_<TrainOptions>(m, "TokenizerTrainOptions")
       .def(py::init(&train_options), py::kw_only(), py::arg("model"), py::arg("vocab_size"),
            py::arg("min_frequency"), py::arg("special_tokens"), py::arg("split"),
-           py::arg("max_token_length"), py::arg("lowercase"), py::arg("cleaning"),
+           py::arg("max_token_length"), py::arg("alphabet_limit"),
+           py::arg("character_coverage"), py::arg("byte_fallback"),
+           py::arg("continuing_prefix"), py::arg("word_suffix"), py::arg("lowercase"),
+           py::arg("cleaning"),
            py::arg("invalid_utf8"), py::arg("sample_share"), py::arg("sample_bytes"),
            py::arg("sample_seed"));
 

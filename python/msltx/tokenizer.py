@@ -144,8 +144,13 @@ class Tokenizer:
         vocab_size: int = 8192,
         min_frequency: int = 2,
         special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS,
-        split: str = "gpt2",
+        split: str | None = None,
         max_token_length: int | None = None,
+        alphabet_limit: int | None = None,
+        character_coverage: float | None = None,
+        byte_fallback: bool = False,
+        continuing_prefix: str | None = None,
+        word_suffix: str | None = None,
         lowercase: bool = False,
         remove_control: bool = False,
         normalize_unicode: str = "none",
@@ -160,9 +165,9 @@ class Tokenizer:
         """Train a tokenizer on text files, or on texts.
 
         The corpus is streamed: memory grows with the number of distinct words only. The result
-        depends on the text and the options alone, not on the number of threads; merges and ids are
-        those of the Hugging Face ``BpeTrainer`` (files as its ``train``, each line on its own;
-        texts as its ``train_from_iterator``).
+        depends on the text and the options alone, not on the number of threads. Merges and ids of
+        byte-level BPE are those of the Hugging Face ``BpeTrainer`` (files as its ``train``, each
+        line on its own; texts as its ``train_from_iterator``).
 
         Parameters
         ----------
@@ -170,21 +175,39 @@ class Tokenizer:
             UTF-8 text files, also compressed by gzip or zstd; ``-`` is standard input.
         texts : iterable of str, optional
             Texts instead of files; a generator is read once, a few megabytes at a time.
-        model : {"bpe", "bytes"}
-            The kind of tokenizer: byte-level BPE, or a token for every byte.
+        model : {"bpe", "bytes", "char_bpe", "wordpiece", "unigram", "word_level", "chars"}
+            The kind of tokenizer: byte-level BPE, a token for every byte; BPE over characters,
+            WordPiece, Unigram, whole words, or a token for every character.
         vocab_size : int
-            Number of tokens wanted, special tokens and the 256 bytes included. There are fewer
-            when the text has no more pairs to merge, and with "bytes".
+            Number of tokens wanted, special tokens and the alphabet (256 bytes, or the text's
+            characters) included. There are fewer when the text has no more.
         min_frequency : int
-            How often a pair must occur at least to become a token; 0 counts as 1.
+            How often a pair (Unigram: a piece, else: a word or character) must occur at least to
+            become a token; 0 counts as 1.
         special_tokens : sequence of str
             They take the first ids, in this order. ``[PAD] [UNK] [BOS] [EOS]`` and other usual
             names also get their roles (``eos_id`` ...).
-        split : {"gpt2", "cl100k", "o200k", "llama3", "qwen2"}
-            How text is cut before tokens are made; no token crosses a cut.
+        split : str, optional
+            How text is cut before tokens are made; no token crosses a cut. "gpt2", "cl100k",
+            "o200k", "llama3", "qwen2": the patterns of those tokenizers; "bert": at white space,
+            which is lost, and punctuation; "whitespace": at white space, which is lost, and between
+            words and what is none; "metaspace": before every space; "digits": every digit on its
+            own, too; anything else: a regular expression. By default "gpt2" over bytes, "bert" for
+            WordPiece, "metaspace" for Unigram and "whitespace" for the others.
         max_token_length : int, optional
-            No token is made of this many bytes, unless of two single ones (one less than it
-            sounds, as in the Hugging Face trainer).
+            No token is made of this many bytes or characters, unless of two single ones (one less
+            than it sounds, as in the Hugging Face trainer); of Unigram the longest, by default 16.
+        alphabet_limit : int, optional
+            Of models over characters: begin with so many characters, the most frequent ones.
+        character_coverage : float, optional
+            Begin with no more characters than cover this share of the text; by default 0.9995 of
+            Unigram as in SentencePiece, else 1.
+        byte_fallback : bool
+            Of char_bpe, unigram and chars: write other characters as their bytes, ``<0x0A>``.
+        continuing_prefix, word_suffix : str, optional
+            Of char_bpe, and the first of wordpiece: what is written before what does not begin a
+            word and after what ends one. By default "##" of wordpiece and, where white space is
+            lost, "</w>" of char_bpe.
         lowercase : bool
             Make lowercase a part of the tokenizer, for training and for every later text.
         remove_control, normalize_unicode, strip_accents, remove_punctuation, normalize_whitespace
@@ -217,8 +240,13 @@ class Tokenizer:
             vocab_size=vocab_size,
             min_frequency=min_frequency,
             special_tokens=list(special_tokens),
-            split=split,
+            split=split or "",
             max_token_length=max_token_length or 0,
+            alphabet_limit=alphabet_limit or 0,
+            character_coverage=character_coverage,
+            byte_fallback=byte_fallback,
+            continuing_prefix=continuing_prefix,
+            word_suffix=word_suffix,
             lowercase=lowercase,
             cleaning=_core.Cleaning(
                 remove_control=remove_control,

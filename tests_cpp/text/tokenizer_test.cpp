@@ -184,8 +184,8 @@ TEST_F(TokenizerTest, BadTrainingInputIsOneSentence) {
   EXPECT_NE(message(file("bad.txt", "abc\xff"), {}).find("invalid UTF-8 at byte 3"),
             std::string::npos);
   EXPECT_EQ(message(file("bad.txt", "abc\xff"), {.invalid_utf8 = InvalidUtf8::replace}), "");
-  EXPECT_EQ(message(file("a.txt", "abc"), {.model = "wordpiece"}),
-            "model is wordpiece; it takes bpe or bytes");
+  EXPECT_EQ(message(file("a.txt", "abc"), {.model = "bp"}),
+            "model is bp; it takes bpe, bytes, char_bpe, wordpiece, unigram, word_level or chars");
   EXPECT_EQ(message(file("a.txt", "abc"), {.vocab_size = 100}),
             "vocab_size is 100; it takes 260 (4 special tokens and 256 bytes) to 1073741824");
 }

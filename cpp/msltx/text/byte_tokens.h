@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 
 #include "msltx/text/vocabulary.h"
 
@@ -10,15 +11,20 @@ namespace msltx::text {
 
 inline constexpr int32_t kNoByteToken = -1;
 
+// The token of a byte.
+inline std::string byte_token(int byte) {
+  constexpr char kDigits[] = "0123456789ABCDEF";
+  std::string token = "<0x00>";
+  token[3] = kDigits[byte / 16];
+  token[4] = kDigits[byte % 16];
+  return token;
+}
+
 // The id of each byte's token, kNoByteToken where the vocabulary has none.
 inline std::array<int32_t, 256> byte_token_ids(const Vocabulary& vocabulary) {
-  constexpr char kDigits[] = "0123456789ABCDEF";
   std::array<int32_t, 256> ids{};
-  std::string token = "<0x00>";
   for (size_t byte = 0; byte < ids.size(); ++byte) {
-    token[3] = kDigits[byte / 16];
-    token[4] = kDigits[byte % 16];
-    ids[byte] = vocabulary.find(token).value_or(kNoByteToken);
+    ids[byte] = vocabulary.find(byte_token(static_cast<int>(byte))).value_or(kNoByteToken);
   }
   return ids;
 }

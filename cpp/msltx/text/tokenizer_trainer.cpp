@@ -4,12 +4,11 @@
 #include <utility>
 
 #include "msltx/base/error.h"
-#include "msltx/text/bpe_trainer.h"
+#include "msltx/text/tokenizer_json.h"
+#include "msltx/text/trained_model.h"
 
 namespace msltx::text {
 namespace {
-
-constexpr int64_t kBytes = 256;
 
 void check_special_tokens(const std::vector<std::string>& names) {
   for (size_t i = 0; i < names.size(); ++i) {
@@ -25,26 +24,6 @@ void check_special_tokens(const std::vector<std::string>& names) {
   }
 }
 
-SplitPattern split_of(const TrainOptions& options) {
-  const auto pattern = split_pattern_from_name(options.split);
-  if (!pattern) {
-    throw ValueError(
-        concat("split is ", options.split, "; it takes gpt2, cl100k, o200k, llama3 or qwen2"));
-  }
-  return *pattern;
-}
-
-BpeTrainerOptions bpe_options(const TrainOptions& options) {
-  BpeTrainerOptions bpe{.vocab_size = options.vocab_size,
-                        .min_frequency = options.min_frequency,
-                        .special_tokens = options.special_tokens,
-                        .max_token_length = options.max_token_length};
-  if (options.model == "bytes") {
-    bpe.vocab_size = kBytes + static_cast<int64_t>(options.special_tokens.size());
-  }
-  return bpe;
-}
-
 int64_t size_of(std::span<const Path> files) {
   int64_t total = 0;
   for (const Path& file : files) {
@@ -58,12 +37,9 @@ int64_t size_of(std::span<const Path> files) {
 }  // namespace
 
 void check(const TrainOptions& options) {
-  if (options.model != "bpe" && options.model != "bytes") {
-    throw ValueError(concat("model is ", options.model, "; it takes bpe or bytes"));
-  }
+  const TrainPipeline pipeline = make_train_pipeline(options);
   check_special_tokens(options.special_tokens);
-  split_of(options);
-  check(bpe_options(options));
+  check_sizes(options, pipeline.model);
   if (!(options.sample_share > 0 && options.sample_share <= 1)) {
     throw ValueError(concat("the sample is a share of ", options.sample_share,
                             "; it takes a share above 0, up to 1, or a number of bytes"));
@@ -82,11 +58,21 @@ Cleaning training_cleaning(const TrainOptions& options) {
 TokenizerTrainer::TokenizerTrainer(TrainOptions options, Executor& executor)
     : options_(std::move(options)), executor_(executor) {
   check(options_);
+  pipeline_ = make_train_pipeline(options_);
+  cutter_ = std::make_unique<const PieceCutter>(pipeline_);
 }
 
 WordCounter& TokenizerTrainer::counter(double share) {
   if (!counter_) {
-    counter_.emplace(training_cleaning(options_), executor_, split_of(options_),
+    WordCounter::Split split = SpaceSplit();
+    if (pipeline_.pattern) {
+      split = *pipeline_.pattern;
+    } else if (!pipeline_.by_word) {
+      split = [cutter = cutter_.get()](std::string_view line, PieceCounts& counts) {
+        cutter->count(line, 1, counts);
+      };
+    }
+    counter_.emplace(training_cleaning(options_), executor_, std::move(split),
                      TextSample{share, options_.sample_seed});
   }
   return *counter_;
@@ -121,27 +107,29 @@ void TokenizerTrainer::add_texts(std::span<const std::string_view> texts) {
   counter(options_.sample_share).add_texts(texts);
 }
 
+// Where words were counted with the spaces before them: each distinct one is cut once.
+PieceCounts TokenizerTrainer::pieces_of(const PieceCounts& words) const {
+  constexpr int64_t kWordsPerCheck = 4096;
+  PieceCounts pieces;
+  executor_.run([&] {
+    int64_t done = 0;
+    words.for_each([&](std::string_view word, int64_t count) {
+      if (++done % kWordsPerCheck == 0) executor_.check_cancelled();
+      cutter_->count(word, count, pieces);
+    });
+  });
+  return pieces;
+}
+
 Tokenizer TokenizerTrainer::finish(const ProgressFn& progress) {
-  const PieceCounts words = counter_ ? counter_->take() : PieceCounts();
-  if (words.size() == 0) throw ValueError("there is no text to train a tokenizer on");
-  const BpeTrainerOptions bpe = bpe_options(options_);
-  BpeVocabulary vocabulary;
-  executor_.run(
-      [&] { vocabulary = train_bpe(words, bpe, progress, [&] { executor_.check_cancelled(); }); });
-  TokenizerSpec spec;
-  spec.tokens = std::move(vocabulary.tokens);
-  spec.merges = std::move(vocabulary.merges);
-  spec.lowercase = options_.lowercase;
-  spec.split = split_of(options_);
-  for (const std::string& name : options_.special_tokens) {
-    const auto at = std::find(spec.tokens.begin(), spec.tokens.end(), name);
-    spec.added.push_back({name, static_cast<int32_t>(at - spec.tokens.begin()), true, false});
-  }
-  const TokenRoles roles = find_roles(spec.added);
-  if (roles.bos) spec.prefix.push_back(*roles.bos);
-  if (roles.eos) spec.suffix.push_back(*roles.eos);
-  if (roles.unk) spec.unk_token = spec.tokens[static_cast<size_t>(*roles.unk)];
-  return Tokenizer(std::move(spec));
+  PieceCounts pieces = counter_ ? counter_->take() : PieceCounts();
+  if (pipeline_.by_word) pieces = pieces_of(pieces);
+  if (pieces.size() == 0) throw ValueError("there is no text to train a tokenizer on");
+  TokenizerSpec spec = train_spec(pieces, options_, pipeline_, executor_, progress);
+  if (!pipeline_.over_bytes || pipeline_.pattern) return Tokenizer(std::move(spec));
+  // Over bytes with another pre-tokenizer: the general pipeline, as from a file.
+  return Tokenizer::from_json(
+      write_tokenizer_json(spec, [&](int32_t id) { return spec.tokens[static_cast<size_t>(id)]; }));
 }
 
 Tokenizer Tokenizer::train(std::span<const Path> files, const TrainOptions& options,

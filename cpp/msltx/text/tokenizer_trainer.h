@@ -3,12 +3,14 @@
 // threads.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
 
 #include "msltx/text/tokenizer.h"
 #include "msltx/text/train_options.h"
+#include "msltx/text/train_pipeline.h"
 #include "msltx/text/word_counter.h"
 
 namespace msltx::text {
@@ -28,9 +30,12 @@ class TokenizerTrainer {
 
  private:
   WordCounter& counter(double share);
+  PieceCounts pieces_of(const PieceCounts& words) const;
 
   TrainOptions options_;
   Executor& executor_;
+  TrainPipeline pipeline_;
+  std::unique_ptr<const PieceCutter> cutter_;
   std::optional<WordCounter> counter_;
 };
 

@@ -1,7 +1,8 @@
-// What Tokenizer::train is asked for.
+// What TokenizerTrainer is asked for.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,14 +17,21 @@ inline const std::vector<std::string>& default_special_tokens() {
 }
 
 struct TrainOptions {
-  std::string model = "bpe";  // or bytes
-  int64_t vocab_size = 8192;  // special tokens and the 256 bytes included; bytes takes no more
-  int64_t min_frequency = 2;  // of a pair, to be merged; 0 counts as 1
+  std::string model = "bpe";  // see TrainedModel
+  int64_t vocab_size = 8192;  // special tokens and the alphabet included; bytes takes no more
+  int64_t min_frequency = 2;  // of a pair, piece or word, to become a token; 0 counts as 1
   std::vector<std::string> special_tokens = default_special_tokens();
-  std::string split = "gpt2";    // by name: see split_pattern.h
-  int64_t max_token_length = 0;  // see BpeTrainerOptions
-  bool lowercase = false;        // a part of the tokenizer
-  Cleaning cleaning;             // of what is trained on; the tokenizer itself does not clean
+  std::string split;             // see train_pipeline.h; empty: what is usual for the model
+  int64_t max_token_length = 0;  // see the trainers; 0: no limit, of unigram 16 characters
+  // Of models over characters: which of them a vocabulary begins with, see limit_alphabet().
+  int64_t alphabet_limit = 0;
+  std::optional<double> character_coverage;  // not given: 0.9995 of unigram, else 1
+  bool byte_fallback = false;                // other characters as their bytes
+  // Of wordpiece and char_bpe; not given: "##" and, where words are cut off from their spaces,
+  // "</w>".
+  std::optional<std::string> continuing_prefix, word_suffix;
+  bool lowercase = false;  // a part of the tokenizer
+  Cleaning cleaning;       // of what is trained on; the tokenizer itself does not clean
   InvalidUtf8 invalid_utf8 = InvalidUtf8::refuse;
   // Train on a part of the text, drawn by line: a share of it, or about this many bytes where that
   // is not 0 (files only).

@@ -50,20 +50,31 @@ bool WordCounter::is_drawn(uint32_t number, uint32_t line) const {
 
 void WordCounter::count(std::string_view text, bool by_line, uint32_t number,
                         PieceCounts& counts) const {
-  const char* p = text.data();
-  const char* const end = p + text.size();
-  with_splitter(split_, [&]<class Splitter>(Splitter) {
+  const char* const end = text.data() + text.size();
+  const auto for_each_drawn_line = [&](auto&& fn) {
+    const char* p = text.data();
     for (uint32_t line = 0; p < end; ++line) {
       const void* const feed =
           by_line ? std::memchr(p, '\n', static_cast<size_t>(end - p)) : nullptr;
       const char* const line_end = feed ? static_cast<const char*>(feed) + 1 : end;
-      if (!is_drawn(number, line)) p = line_end;
+      if (is_drawn(number, line)) fn(p, line_end);
+      p = line_end;
+    }
+  };
+  if (const auto* cut = std::get_if<Cut>(&split_)) {
+    for_each_drawn_line([&](const char* p, const char* line_end) {
+      (*cut)({p, static_cast<size_t>(line_end - p)}, counts);
+    });
+    return;
+  }
+  with_splitter(split_, [&]<class Splitter>(Splitter) {
+    for_each_drawn_line([&](const char* p, const char* line_end) {
       while (p < line_end) {
         const char* const piece_end = Splitter::next(p, line_end);
         counts.add({p, static_cast<size_t>(piece_end - p)}, static_cast<size_t>(end - p));
         p = piece_end;
       }
-    }
+    });
   });
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,9 +29,11 @@ struct TextSample {
 
 class WordCounter {
  public:
-  // What is counted: the pre-tokens of a pattern, or a cheaper cut that others refine: before every
-  // space.
-  using Split = std::variant<SplitPattern, SpaceSplit>;
+  // Adds the pre-tokens of a line; called by several threads at once.
+  using Cut = std::function<void(std::string_view line, PieceCounts& counts)>;
+  // What is counted: the pre-tokens of a pattern, a cheaper cut that others refine (before every
+  // space), or what a function finds.
+  using Split = std::variant<SplitPattern, SpaceSplit, Cut>;
 
   explicit WordCounter(const Cleaning& cleaning, Executor& executor,
                        Split split = SplitPattern::gpt2, TextSample sample = {});

@@ -59,7 +59,12 @@ def tokenizer() -> None:
     help="The file to write, or a folder to put tokenizer.json in.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file that stands at --out.")
-@click.option("--model", default="bpe", show_default=True, help="Kind of tokenizer: bpe or bytes.")
+@click.option(
+    "--model",
+    default="bpe",
+    show_default=True,
+    help="Kind of tokenizer: bpe, bytes, char_bpe, wordpiece, unigram, word_level or chars.",
+)
 @click.option("--vocab-size", type=INTEGER, default=8192, show_default=True, help="Tokens in all.")
 @click.option(
     "--min-frequency",
@@ -84,16 +89,33 @@ def tokenizer() -> None:
 )
 @click.option(
     "--split",
-    default="gpt2",
-    show_default=True,
-    help="How text is cut before tokens are made: gpt2, cl100k, o200k, llama3 or qwen2.",
+    metavar="NAME|REGEX",
+    help="How text is cut before tokens are made: gpt2, cl100k, o200k, llama3, qwen2, bert, "
+    "whitespace, metaspace, digits or a regular expression; by default what is usual for --model.",
 )
 @click.option(
     "--max-token-length",
     type=INTEGER,
     metavar="N",
-    help="Make no token of N bytes, unless of two single ones.",
+    help="Make no token of N bytes or characters, unless of two single ones.",
 )
+@click.option(
+    "--alphabet-limit",
+    type=INTEGER,
+    metavar="N",
+    help="Over characters: begin with the N most frequent ones.",
+)
+@click.option(
+    "--character-coverage",
+    type=float,
+    metavar="SHARE",
+    help="Begin with the characters that cover this share of the text (unigram: 0.9995).",
+)
+@click.option("--byte-fallback", is_flag=True, help="Write other characters as their bytes.")
+@click.option(
+    "--continuing-prefix", metavar="TEXT", help="Before what does not begin a word (wordpiece: ##)."
+)
+@click.option("--word-suffix", metavar="TEXT", help="After what ends a word (char_bpe: </w>).")
 @click.option(
     "--sample",
     type=_Sample(),
@@ -124,9 +146,9 @@ def train(
     with progress_bar() as progress:
         made = train_tokenizer(files, dict(options), progress)
     path = made.save(out)
-    if options["model"] == "bpe" and made.vocab_size < options["vocab_size"]:
+    if options["model"] != "bytes" and made.vocab_size < options["vocab_size"]:
         click.echo(
-            f"the text has no more pairs that occur at least {max(1, options['min_frequency'])} "
+            f"the text has nothing more that occurs at least {max(1, options['min_frequency'])} "
             f"times: {made.vocab_size:,} tokens instead of {options['vocab_size']:,}",
             err=True,
         )
