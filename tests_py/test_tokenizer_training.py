@@ -1,4 +1,4 @@
-"""Training every model of a tokenizer: what is learned, and that the Hugging Face library agrees."""
+"""Training every model of a tokenizer: what is learned, and what the Hugging Face library says."""
 
 from __future__ import annotations
 
@@ -145,7 +145,10 @@ def test_without_an_unknown_token_what_is_unknown_is_an_error() -> None:
     [
         ({"split": "words"}, "split is words; it takes gpt2, "),
         ({"split": "("}, r"\("),
-        ({"model": "bpe", "byte_fallback": True}, "byte_fallback is given for the model bpe; it is"),
+        (
+            {"model": "bpe", "byte_fallback": True},
+            "byte_fallback is given for the model bpe; it is",
+        ),
         ({"model": "unigram", "word_suffix": "."}, "word_suffix is given for the model unigram"),
         ({"model": "word_level", "alphabet_limit": 5}, "alphabet_limit is given for the model"),
         ({"model": "chars", "split": "bert"}, "split is given for the model chars"),

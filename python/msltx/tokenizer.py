@@ -280,7 +280,7 @@ class Tokenizer:
         split: str | None = None,
         special_tokens: Mapping[str, int] | None = None,
     ) -> Tokenizer:
-        """Load a ``tokenizer.json`` in the Hugging Face layout, or a ``.tiktoken`` file.
+        """Load a Hugging Face ``tokenizer.json``, a ``.tiktoken`` or a SentencePiece ``.model``.
 
         Parameters
         ----------
@@ -320,12 +320,19 @@ class Tokenizer:
         Parameters
         ----------
         path : path
-            A file, or an existing folder to put ``tokenizer.json`` in.
+            A file, or an existing folder to put ``tokenizer.json`` in. A name that ends in
+            ``.model`` becomes a SentencePiece file; Unigram and character BPE that were trained
+            here with the split "metaspace" have one.
 
         Returns
         -------
         Path
             The file written.
+
+        Raises
+        ------
+        ValueError
+            A ``.model`` file cannot say what this tokenizer does.
         """
         file = Path(path)
         if file.is_dir():

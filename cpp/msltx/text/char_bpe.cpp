@@ -53,6 +53,9 @@ CharBpe::CharBpe(Vocabulary vocabulary, std::vector<Merge> merges, CharBpeSpec s
     table_.set(left, right, {rank, *id});
   }
   add_characters();
+  std::vector<std::pair<std::string_view, int32_t>> symbols;
+  for (const int32_t id : spec_.symbols) symbols.emplace_back(vocabulary_.token(id), id);
+  symbols_ = ByteTrie(std::move(symbols));
 }
 
 // Every token that is one character with what its place in a piece adds to it.
@@ -141,6 +144,20 @@ void CharBpe::cut(std::string_view piece, std::vector<Symbol>& symbols) const {
   const char* const end = p + piece.size();
   while (p < end) {
     const char* const begin = p;
+    if (!spec_.symbols.empty()) {
+      int32_t symbol = kGone;
+      size_t symbol_length = 0;
+      symbols_.for_each_prefix({p, static_cast<size_t>(end - p)}, [&](int32_t id, size_t length) {
+        symbol = id;
+        symbol_length = length;
+      });
+      if (symbol != kGone) {
+        end_unknown();
+        add(symbol, static_cast<uint32_t>(symbol_length));
+        p += symbol_length;
+        continue;
+      }
+    }
     const auto code = static_cast<int32_t>(decode_utf8(p));
     const auto length = static_cast<uint32_t>(p - begin);
     const int32_t place = (begin == piece.data() ? 0 : later) | (p == end ? last : 0);

@@ -12,6 +12,7 @@
 
 #include "msltx/text/bpe_model.h"
 #include "msltx/text/byte_tokens.h"
+#include "msltx/text/byte_trie.h"
 #include "msltx/text/model.h"
 
 namespace msltx::text {
@@ -23,6 +24,9 @@ struct CharBpeSpec {
   bool fuse_unk = false;          // a run of unknown characters is one unknown token
   bool byte_fallback = false;     // an unknown character as its bytes, "<0x0A>"
   bool ignore_merges = false;     // a piece that is a token is that token
+  // Tokens that are found wherever they stand, the longest first, and never merged: SentencePiece's
+  // user-defined symbols.
+  std::vector<int32_t> symbols;
 };
 
 class CharBpe final : public Model {
@@ -59,6 +63,7 @@ class CharBpe final : public Model {
   CharBpeSpec spec_;
   std::optional<int32_t> unk_id_;
   MergeTable table_;
+  ByteTrie symbols_;
   // From how a character stands in the piece (kLater, kLast) and its code point to its token.
   MergeTable characters_;
   std::array<int32_t, 256> byte_ids_{};  // kNoByteToken where the vocabulary has none

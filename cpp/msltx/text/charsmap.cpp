@@ -1,5 +1,6 @@
 #include "msltx/text/charsmap.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "msltx/text/utf8.h"
@@ -25,6 +26,46 @@ Charsmap::Charsmap(std::string bytes) : bytes_(std::move(bytes)) {
   std::memcpy(units_.data(), bytes_.data() + sizeof size, size);
   texts_ = std::string_view(bytes_).substr(sizeof size + size);
   if (find_invalid_utf8(texts_) != kValid) throw ValueError("has a charsmap that is not UTF-8");
+}
+
+// Every inner node has a block of its own for its children, which wastes room and needs no search.
+std::string Charsmap::build(std::vector<std::pair<std::string, std::string>> entries) {
+  constexpr uint32_t kBlock = 256, kLeafBit = 1u << 8, kValueBit = 1u << 31;
+  constexpr uint32_t kMaxOffset = 1u << 21;
+  std::sort(entries.begin(), entries.end());
+  std::vector<uint32_t> units(2 * kBlock);
+  std::vector<uint32_t> blocks(2 * kBlock);  // by unit: where its children are, 0 for none
+  std::string texts;
+  const auto children_of = [&](uint32_t place) {
+    if (blocks[place] == 0) {
+      blocks[place] = static_cast<uint32_t>(units.size());
+      units.resize(units.size() + kBlock);
+      blocks.resize(units.size());
+      const uint32_t offset = place ^ blocks[place];
+      if (offset >= kMaxOffset) throw ValueError("a charsmap of this size cannot be written");
+      units[place] |= offset << 10;
+    }
+    return blocks[place];
+  };
+  blocks[0] = kBlock;
+  units[0] = kBlock << 10;
+  for (const auto& [from, to] : entries) {
+    uint32_t place = 0;
+    for (const char c : from) {
+      const auto byte = static_cast<unsigned char>(c);
+      place = children_of(place) + byte;
+      units[place] |= byte;
+    }
+    const uint32_t leaf = children_of(place);
+    units[place] |= kLeafBit;
+    units[leaf] = kValueBit | static_cast<uint32_t>(texts.size());
+    texts.append(to).push_back('\0');
+  }
+  const auto size = static_cast<uint32_t>(units.size() * sizeof(uint32_t));
+  std::string out(sizeof size + size, '\0');
+  std::memcpy(out.data(), &size, sizeof size);
+  std::memcpy(out.data() + sizeof size, units.data(), size);
+  return out + texts;
 }
 
 std::optional<Charsmap::Match> Charsmap::find(std::string_view text, bool longest) const {

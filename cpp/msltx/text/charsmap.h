@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "msltx/base/error.h"
@@ -16,6 +17,9 @@ class Charsmap {
   Charsmap() = default;
   // Throws ValueError for bytes that are no such table.
   explicit Charsmap(std::string bytes);
+
+  // The bytes of a table that replaces each first text, which has no zero byte, by the second.
+  static std::string build(std::vector<std::pair<std::string, std::string>> entries);
 
   bool empty() const { return units_.empty(); }
   const std::string& bytes() const { return bytes_; }

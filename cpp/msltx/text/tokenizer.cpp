@@ -5,6 +5,8 @@
 
 #include "msltx/base/error.h"
 #include "msltx/text/byte_alphabet.h"
+#include "msltx/text/sentencepiece.h"
+#include "msltx/text/sentencepiece_export.h"
 #include "msltx/text/tiktoken.h"
 #include "msltx/text/tokenizer_json.h"
 #include "msltx/text/tokenizer_state.h"
@@ -41,6 +43,27 @@ bool comes_from_bytes(const std::string& token, const TokenizerSpec& spec) {
 }
 
 }  // namespace
+
+TokenizerSpec sentencepiece_spec(std::string bytes, const std::string& name) {
+  const SentencePieceFile file = parse_sentencepiece(bytes, name);
+  TokenizerSpec spec;
+  try {
+    spec.model = make_model(file);
+  } catch (const ValueError& error) {
+    throw FileError(concat(name, " ", error.what()));
+  }
+  using Kind = SentencePieceFile::Kind;
+  for (size_t id = 0; id < file.pieces.size(); ++id) {
+    const auto& [content, score, kind] = file.pieces[id];
+    if (kind == Kind::control || kind == Kind::unknown) {
+      spec.added.push_back({.content = content, .id = static_cast<int32_t>(id)});
+    }
+  }
+  const auto size = static_cast<int32_t>(file.pieces.size());
+  if (file.bos_id >= 0 && file.bos_id < size) spec.prefix.push_back(file.bos_id);
+  spec.sentencepiece = std::move(bytes);
+  return spec;
+}
 
 TokenRoles find_roles(const std::vector<AddedToken>& added) {
   return {.pad = role(added, {"[PAD]", "<pad>", "<|pad|>", "<|padding|>"}),
@@ -99,6 +122,7 @@ void Tokenizer::State::make_components() {
       }
     }
   }
+  if (!spec.sentencepiece.empty()) return make_sentencepiece();
   normalizer = make_normalizer(Json(normalizer_json(spec)));
   pre_tokenizer = make_pre_tokenizer(Json(pre_tokenizer_json(spec)));
   decoder = make_decoder(Json(decoder_json(spec)));
@@ -110,7 +134,22 @@ void Tokenizer::State::make_components() {
   affixes_only = !post_processor || post_processor->affixes();
 }
 
+void Tokenizer::State::make_sentencepiece() {
+  const SentencePieceFile file = parse_sentencepiece(spec.sentencepiece, "the SentencePiece model");
+  normalizer = make_normalizer(file);
+  decoder = make_decoder(file);
+  if (file.model_type == SentencePieceFile::ModelType::unigram) shown_as_written = file.unk_id;
+  const auto role = [&](int32_t id) {
+    return id >= 0 && static_cast<size_t>(id) < tokens.size() ? std::optional(id) : std::nullopt;
+  };
+  roles = {.pad = role(file.pad_id),
+           .unk = role(file.unk_id),
+           .bos = role(file.bos_id),
+           .eos = role(file.eos_id)};
+}
+
 void Tokenizer::State::make_matchers() {
+  if (!spec.sentencepiece.empty()) return;
   std::vector<AddedToken> raw, normalized;
   for (AddedToken added : spec.added) {
     if (!added.normalized) {
@@ -160,7 +199,7 @@ Tokenizer::Tokenizer(TokenizerSpec spec) {
   state->make_components();
   state->make_matchers();
   if (state->byte_level()) state->make_byte_level();
-  state->roles = find_roles(state->spec.added);
+  if (state->spec.sentencepiece.empty()) state->roles = find_roles(state->spec.added);
   state_ = std::move(state);
 }
 
@@ -181,6 +220,9 @@ Tokenizer Tokenizer::load(const Path& path, const LoadOptions& options) {
     const bool own = options.special_tokens.empty() && options.split.empty();
     return Tokenizer(parse_tiktoken(read_file(path), path.string(), *split,
                                     own ? known->special_tokens : options.special_tokens));
+  }
+  if (path.extension() == ".model" && options.split.empty() && options.special_tokens.empty()) {
+    return Tokenizer(sentencepiece_spec(read_file(path), path.string()));
   }
   if (!options.split.empty() || !options.special_tokens.empty()) {
     throw ValueError(
@@ -205,7 +247,13 @@ std::string Tokenizer::to_json() const {
                               [&](int32_t id) { return state_->tokens[static_cast<size_t>(id)]; });
 }
 
-void Tokenizer::save(const Path& path) const { write_file(path, to_json()); }
+void Tokenizer::save(const Path& path) const {
+  if (path.extension() == ".model") {
+    write_file(path, write_sentencepiece(to_sentencepiece(state_->spec, state_->roles)));
+  } else {
+    write_file(path, to_json());
+  }
+}
 
 const std::string& Tokenizer::State::token(int32_t id,
                                            const std::vector<std::string>& table) const {

@@ -51,9 +51,16 @@ struct TokenizerSpec {
   // Components as JSON. Empty means none; beside byte-level BPE the pre-tokenizer and the decoder
   // then follow from the fields above, and always the post-processor from prefix and suffix.
   std::string normalizer, pre_tokenizer, post_processor, decoder;
+  // A SentencePiece .model file as it is: then all but `model`, `added` and `prefix` follows from
+  // it, and added tokens are not looked for in text.
+  std::string sentencepiece;
   // As a file set them; nothing here truncates or pads unasked.
   std::string truncation, padding;
 };
+
+// Of the bytes of a SentencePiece .model. Throws FileError, beginning with `name`, for what is not
+// read.
+TokenizerSpec sentencepiece_spec(std::string bytes, const std::string& name);
 
 // By the usual names of special tokens.
 TokenRoles find_roles(const std::vector<AddedToken>& added);
@@ -84,11 +91,13 @@ class Tokenizer {
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
-  // A tokenizer.json, a folder that has one, or a .tiktoken file.
+  // A tokenizer.json, a folder that has one, a .tiktoken file or a SentencePiece .model.
   static Tokenizer load(const Path& path, const LoadOptions& options = {});
   static Tokenizer from_json(std::string_view json, const std::string& name = "tokenizer.json");
   std::string to_json() const;
-  void save(const Path& path) const;  // whole or not at all
+  // A tokenizer.json, or for a path that ends in .model a SentencePiece file (ValueError where that
+  // cannot say what this tokenizer does). Whole or not at all.
+  void save(const Path& path) const;
 
   // See TokenizerTrainer.
   static Tokenizer train(std::span<const Path> files, const TrainOptions& options,

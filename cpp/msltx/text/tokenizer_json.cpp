@@ -30,6 +30,9 @@ class Reader {
     }
     const json& model = member_of(root_, "model");
     if (!model.is_object()) throw ValueError("has no model");
+    if (model_type(model) == "SentencePiece") {
+      return sentencepiece_spec(from_base64(text_field(model, "file"), "model.file"), "model.file");
+    }
     read_normalizer();
     if (is_byte_level(model)) {
       read_byte_level(model);

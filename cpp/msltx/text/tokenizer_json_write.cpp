@@ -2,6 +2,7 @@
 
 #include "msltx/base/error.h"
 #include "msltx/text/model_json.h"
+#include "msltx/text/normalizer.h"
 #include "msltx/text/tokenizer_json.h"
 
 namespace msltx::text {
@@ -144,6 +145,10 @@ std::string write_tokenizer_json(const TokenizerSpec& spec,
   part("pre_tokenizer", pre_tokenizer_json(spec));
   part("post_processor", post_processor_json(spec, name));
   part("decoder", decoder_json(spec));
+  if (!spec.sentencepiece.empty()) {
+    const ordered_json model{{"type", "SentencePiece"}, {"file", to_base64(spec.sentencepiece)}};
+    return out + "  \"model\": " + model.dump() + "\n}\n";
+  }
   out += "  \"model\": " + (spec.model ? write_model(*spec.model) : write_byte_level_bpe(spec));
   return out + "\n}\n";
 }

@@ -63,6 +63,7 @@ struct Tokenizer::State {
   // tokenizer.cpp
   void make_vocabulary();
   void make_components();
+  void make_sentencepiece();
   void make_matchers();
   void make_byte_level();
 

@@ -1,6 +1,7 @@
 #include "msltx/text/trained_model.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "msltx/base/error.h"
@@ -179,16 +180,30 @@ class Trainer {
     }
   }
 
+  // Split before every space it is SentencePiece's BPE: any two tokens that make a third one are
+  // merged, and unknown characters in a row are one token.
   void set_bpe(BpeVocabulary made) {
+    Vocabulary vocabulary(std::move(made.tokens));
+    const bool as_sentencepiece =
+        pipeline_.cut.is_object() && pipeline_.cut.value("type", "") == "Metaspace";
     std::vector<CharBpe::Merge> merges;
-    merges.reserve(made.merges.size());
-    for (const auto& [left, right] : made.merges) {
-      merges.push_back({left, right, static_cast<uint32_t>(merges.size())});
+    if (as_sentencepiece) {
+      std::vector<double> scores(static_cast<size_t>(vocabulary.size()),
+                                 -std::numeric_limits<double>::infinity());
+      for (size_t id = first_tokens(options_).size(); id < scores.size(); ++id) {
+        scores[id] = -static_cast<double>(id);
+      }
+      merges = CharBpe::merges_by_score(vocabulary, scores);
+    } else {
+      for (const auto& [left, right] : made.merges) {
+        merges.push_back({left, right, static_cast<uint32_t>(merges.size())});
+      }
     }
-    set(CharBpe(Vocabulary(std::move(made.tokens)), std::move(merges),
+    set(CharBpe(std::move(vocabulary), std::move(merges),
                 {.unk_token = unk_token_,
                  .continuing_prefix = pipeline_.continuing_prefix,
                  .word_suffix = pipeline_.word_suffix,
+                 .fuse_unk = as_sentencepiece,
                  .byte_fallback = options_.byte_fallback}));
   }
 
