@@ -169,7 +169,7 @@ def test_a_config_that_is_no_yaml(tmp_path: Path) -> None:
         (["--preset", "1m", "--set", "model.name=3"], 2, "unknown field name"),
         (["--set", "model.norm_eps=.nan"], 2, "norm_eps is nan"),
         (["--resume"], 1, "holds no run to resume"),
-        (["--set", "training.dtype=float16"], 2, "training.dtype is float16; it takes"),
+        (["--set", "training.dtype=float16"], 2, "training.dtype is 'float16'; it takes"),
         (
             ["--set", "training.mixed_precision=1"],
             2,

@@ -1,7 +1,5 @@
 #include "msltx/text/model_json.h"
 
-#include <cstdio>
-
 #include "msltx/base/error.h"
 #include "msltx/text/char_bpe.h"
 #include "msltx/text/unigram.h"
@@ -115,10 +113,8 @@ std::string write_unigram(const Unigram& unigram) {
                     option("unk_id", spec.unk_id ? Json(*spec.unk_id) : Json()) +
                     option("byte_fallback", spec.byte_fallback) + "    \"vocab\": [";
   for (int32_t id = 0; id < unigram.vocabulary().size(); ++id) {
-    char score[32];
-    std::snprintf(score, sizeof score, "%.17g", spec.scores[static_cast<size_t>(id)]);
-    out += concat(id ? "," : "", "\n      [", quoted(unigram.vocabulary().token(id)), ", ", score,
-                  "]");
+    out += concat(id ? "," : "", "\n      [", quoted(unigram.vocabulary().token(id)), ", ",
+                  Json(spec.scores[static_cast<size_t>(id)]).dump(), "]");
   }
   return out + "\n    ]\n";
 }

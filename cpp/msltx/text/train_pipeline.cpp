@@ -76,11 +76,11 @@ ordered_json metaspace() {
 
 // As SentencePiece treats text: white space of any kind is a space, and runs and ends of it go.
 ordered_json one_space(const ordered_json& lowercase) {
+  const auto replace = [](const char* regex, const char* by) {
+    return ordered_json{{"type", "Replace"}, {"pattern", {{"Regex", regex}}}, {"content", by}};
+  };
   return sequence("normalizers",
-                  {of_type("Nmt"),
-                   {{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}},
-                   {{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}},
-                   lowercase});
+                  {of_type("Nmt"), replace(" {2,}", " "), replace("^ | $", ""), lowercase});
 }
 
 class Maker {

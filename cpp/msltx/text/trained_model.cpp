@@ -1,6 +1,7 @@
 #include "msltx/text/trained_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -21,6 +22,9 @@ using Tokens = std::vector<std::string>;
 
 constexpr int64_t kBytes = 256;
 constexpr int64_t kMaxVocabSize = int64_t{1} << 30;
+// Scores are rounded to ten decimals: not every reader of JSON gives 17 digits back to the last
+// bit, and the last bit decides between ways to write a run of spaces.
+constexpr double kScoreDigits = 1e10;
 constexpr double kUnigramCoverage = 0.9995;  // SentencePiece's default
 
 // What takes the first ids: the special tokens, and with byte fallback a token for every byte.
@@ -166,6 +170,7 @@ class Trainer {
       case TrainedModel::unigram: {
         UnigramVocabulary made =
             train_unigram(pieces_, unigram_options(options_), executor_, progress_);
+        for (double& score : made.scores) score = std::round(score * kScoreDigits) / kScoreDigits;
         return set(Unigram({.tokens = std::move(made.tokens),
                             .scores = std::move(made.scores),
                             .unk_id = unk_id_,

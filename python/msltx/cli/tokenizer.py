@@ -203,7 +203,7 @@ def decode(tokenizer_path: str, ids: tuple[str, ...], skip_special_tokens: bool)
 @click.argument("tokenizer_path", metavar="TOKENIZER")
 @click.argument("text", required=False)
 def inspect(tokenizer_path: str, text: str | None) -> None:
-    """Show what a tokenizer is, or the tokens of a text, each with its id and its place.
+    """Show a tokenizer, or the tokens of a text.
 
     With TEXT, or text on standard input, every token has a line: id, place in characters, token.
     """
@@ -229,7 +229,8 @@ def inspect(tokenizer_path: str, text: str | None) -> None:
 def convert(source: str, out: str, split: str | None, overwrite: bool) -> None:
     """Write a tokenizer of another format as a tokenizer.json.
 
-    IN is a .tiktoken file or a tokenizer.json, which is written anew.
+    IN is a .tiktoken file, a SentencePiece .model or a tokenizer.json. An OUT that ends in .model
+    becomes a SentencePiece file, where the tokenizer was trained here with the split metaspace.
     """
     from msltx import Tokenizer
 

@@ -530,6 +530,8 @@ std::string compare(const Problem& problem, const FieldInfo& field, const Expect
   if (expected.kind == Kind::anything) return {};
   const Values& want = expected.value;
   const bool integers = field.element == Element::int32;
+  // What is exact is so up to the rounding of its type.
+  const bool rounds = problem.type(field) == DType::bfloat16;
   const int64_t length =
       integers || !expected.undecided.empty()
           ? want.count() / std::max<int64_t>(1, static_cast<int64_t>(
@@ -551,7 +553,8 @@ std::string compare(const Problem& problem, const FieldInfo& field, const Expect
     for (int64_t i = first; i < first + length; ++i) {
       if (expected.kind == Kind::equal) {
         if (got.words[static_cast<size_t>(i)] != want.words[static_cast<size_t>(i)] &&
-            (integers || got.f(i) != want.f(i))) {
+            (integers ||
+             got.f(i) != (rounds ? static_cast<float>(bfloat16(want.f(i))) : want.f(i)))) {
           return report(i, "");
         }
         continue;
