@@ -221,12 +221,10 @@ void register_text(py::module_& m) {
   py::class_<TrainOptions>(m, "TokenizerTrainOptions")
       .def(py::init(&train_options), py::kw_only(), py::arg("model"), py::arg("vocab_size"),
            py::arg("min_frequency"), py::arg("special_tokens"), py::arg("split"),
-           py::arg("max_token_length"), py::arg("alphabet_limit"),
-           py::arg("character_coverage"), py::arg("byte_fallback"),
-           py::arg("continuing_prefix"), py::arg("word_suffix"), py::arg("lowercase"),
-           py::arg("cleaning"),
-           py::arg("invalid_utf8"), py::arg("sample_share"), py::arg("sample_bytes"),
-           py::arg("sample_seed"));
+           py::arg("max_token_length"), py::arg("alphabet_limit"), py::arg("character_coverage"),
+           py::arg("byte_fallback"), py::arg("continuing_prefix"), py::arg("word_suffix"),
+           py::arg("lowercase"), py::arg("cleaning"), py::arg("invalid_utf8"),
+           py::arg("sample_share"), py::arg("sample_bytes"), py::arg("sample_seed"));
 
   py::class_<Tokenizer>(m, "Tokenizer")
       .def_static(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,8 +20,13 @@ from msltx.cli._text import (
     train_tokenizer,
 )
 
+if TYPE_CHECKING:
+    _Number = click.ParamType[float]
+else:  # not generic before click 8.2
+    _Number = click.ParamType
 
-class _Sample(click.ParamType):
+
+class _Sample(_Number):
     """A share as a float, or a number of bytes as an int."""
 
     name = "sample"
