@@ -70,6 +70,7 @@ def bfloat16_fields(name: str) -> set[str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("name", "case"), [case for case in CASES if bfloat16_fields(str(case.values[0]))]

@@ -226,6 +226,7 @@ def test_tolerance_sees_one_wrong_element() -> None:
         assert_close(ref[:1], ref, np.abs(ref), 1e-6, "broadcast")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_tolerance_refuses_a_thousandth(name: str) -> None:
     """No magnitude is so large that an error of 1e-3 of the output would hide behind it."""

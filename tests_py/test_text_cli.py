@@ -311,6 +311,7 @@ def test_ctrl_c_is_130_and_leaves_nothing(folder: Path) -> None:
     assert sorted(folder.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_inspect_convert_and_compare(tmp_path: Path) -> None:
     ranks = [bytes([i]) for i in range(256)] + [b"ab", b" ab"]
     file = tmp_path / "own.tiktoken"

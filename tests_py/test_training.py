@@ -137,6 +137,7 @@ def test_the_same_bits_at_any_thread_count(data: Dataset, dtype: str) -> None:
     assert all(same_values(models[0], other) for other in models[1:])
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_like_float32_and_is_recorded(data: Dataset, tmp_path: Path) -> None:
     losses = {}
     for dtype in ("float32", "bfloat16"):

@@ -137,6 +137,12 @@ std::vector<Param> fast_params() {
   return list;
 }
 
+std::vector<Param> params_in(DType compute) {
+  std::vector<Param> list = params(false);
+  std::erase_if(list, [&](const Param& param) { return std::get<2>(param) != compute; });
+  return list;
+}
+
 std::string name_of(const testing::TestParamInfo<Param>& info) {
   const bool half = std::get<2>(info.param) == DType::bfloat16;
   return concat(std::get<0>(info.param)->name(), "_", std::get<1>(info.param)->name,
@@ -144,7 +150,10 @@ std::string name_of(const testing::TestParamInfo<Param>& info) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ops, OpCases, testing::ValuesIn(params(true)), name_of);
-INSTANTIATE_TEST_SUITE_P(Ops, OpCasesBesides, testing::ValuesIn(params(false)), name_of);
+INSTANTIATE_TEST_SUITE_P(Ops, OpCasesBesides, testing::ValuesIn(params_in(DType::float32)),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(SlowOps, OpCasesBesides, testing::ValuesIn(params_in(DType::bfloat16)),
+                         name_of);
 INSTANTIATE_TEST_SUITE_P(Ops, LargeOpCasesBesides, testing::ValuesIn(fast_params()), name_of);
 // A build with the reference alone has nothing to hold against it.
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(OpCasesBesides);
