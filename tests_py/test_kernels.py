@@ -35,7 +35,7 @@ def fresh_inputs(name: str, case: Arguments) -> tuple[Arguments, str]:
 
 def poisoned(array: Anything) -> Anything:
     """An output that shows where a kernel has not written."""
-    worst = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).min
+    worst = np.iinfo(array.dtype).min if array.dtype.kind == "i" else np.nan
     return np.full_like(array, worst)
 
 
@@ -54,7 +54,9 @@ def test_kernel_computes_its_definition(name: str, case: Arguments, backend: str
     results = call(definition.function, arguments)
     assert len(outs) == len(results), label
     for output, out, result in zip(definition.outputs, outs, results, strict=False):
-        assert out.dtype == (np.int32 if result.value.dtype.kind == "i" else np.float32)
+        assert out.dtype == {"i": np.int32, "f": np.float32}.get(
+            result.value.dtype.kind, ml_dtypes.bfloat16
+        )
         assert_result(out, result, definition.tol, f"{label} on {backend}: {output}")
 
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/arrays.h"
 #include "bindings/call.h"
 #include "bindings/op_arrays.h"
 #include "msltx/base/error.h"
@@ -255,8 +256,9 @@ std::vector<py::object> OpCall::given_outputs(size_t count, const std::string& n
 void OpCall::set_output(const FieldInfo& field, const py::object& given, const Shape& shape) {
   py::dtype dtype = dtype_of_field(field.element, compute_);
   if (!field.type_of.empty()) dtype = array(*info_.find_field(field.type_of))->dtype();
+  if (!field.chosen_by.empty()) dtype = numpy_dtype(info_.chosen_type(op(), field));
   // A wide output is float32 where an array for that is given.
-  if (field.element == ops::Element::wide && field.type_of.empty() &&
+  if (field.element == ops::Element::wide && field.type_of.empty() && field.chosen_by.empty() &&
       py::isinstance<py::array>(given) &&
       py::reinterpret_borrow<py::array>(given).dtype().equal(py::dtype::of<float>())) {
     dtype = py::dtype::of<float>();

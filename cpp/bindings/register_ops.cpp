@@ -107,7 +107,7 @@ py::dict describe(const OpInfo& info) {
     d["name"] = field.name;
     d["role"] = name_of(field.role);
     d["axes"] = field.axes;
-    d["dtype"] = name_of(field.element);
+    d["dtype"] = field.chosen_by.empty() ? name_of(field.element) : "chosen";
     d["doc"] = field.doc;
     d["range"] = range_of(field);
     d["optional"] = field.is_optional;

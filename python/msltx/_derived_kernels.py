@@ -59,6 +59,7 @@ def _type_text(field: Field) -> str:
     dtype = {
         "compute": "float32 or bfloat16",
         "wide": "float32 or the compute type",
+        "chosen": "float32 or bfloat16",
         "float32": "float32",
         "int32": "integers",
     }[field["dtype"]]

@@ -11,7 +11,7 @@ class Field(TypedDict):
     name: str
     role: Literal["reads", "writes", "updates", "accumulates"]
     axes: str
-    dtype: Literal["compute", "wide", "float32", "int32"]
+    dtype: Literal["compute", "wide", "chosen", "float32", "int32"]
     doc: str
     range: str
     optional: bool

@@ -615,6 +615,13 @@ def linear_cross_entropy_forward_backward(
     backend: str | None = None,
 ) -> tuple[Float32, Float32, Float32, Float32]: ...
 def transpose(x: Float32, *, out: Float32 | None = None, backend: str | None = None) -> Float32: ...
+def cast(
+    x: Float32,
+    *,
+    dtype: Literal["float32", "bfloat16"],
+    out: Float32 | None = None,
+    backend: str | None = None,
+) -> Float32: ...
 def zero(x: Float32, *, out: Float32 | None = None, backend: str | None = None) -> Float32: ...
 def global_norm(
     x: Float32, *, out: Float32 | None = None, backend: str | None = None
@@ -798,6 +805,7 @@ gradient_clipping = clip
 qkv_projection_inference = linear_forward
 scaled_dot_product_attention_inference = attention_inference
 transpose_forward = transpose
+cast_forward = cast
 zero_forward = zero
 global_norm_forward = global_norm
 clip_forward = clip

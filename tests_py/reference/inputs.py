@@ -104,6 +104,10 @@ def gelu(rng: Rng, N: Shape, C: int, approximate: str = "tanh") -> Arguments:
     return {"x": normal(rng, *N, C, scale=3), "approximate": approximate}
 
 
+def cast(rng: Rng, N: Shape, C: int, dtype: str) -> Arguments:
+    return {"x": normal(rng, *N, C, scale=3), "dtype": dtype}
+
+
 def rmsnorm(rng: Rng, N: Shape, C: int, eps: float = 1e-5, plus_one: bool = False) -> Arguments:
     return {
         "x": normal(rng, *N, C, scale=2) + normal(rng, *N, 1),

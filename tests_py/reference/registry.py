@@ -52,7 +52,7 @@ from .embedding import (
 )
 from .inputs import Arguments
 from .kv_cache import kv_cache_append, kv_cache_gather
-from .layout import transpose
+from .layout import cast, transpose
 from .linear import (
     linear_backward,
     linear_backward_data,
@@ -738,6 +738,16 @@ DEFINITIONS: dict[str, Definition] = {
             {"M": 17, "C": 1031},
             {"M": 1030, "C": 33},
             {"M": 0, "C": 4},
+        ),
+    ),
+    "cast": Definition(
+        cast,
+        ("out",),
+        inputs.cast,
+        tuple(
+            {"N": N, "C": C, "dtype": dtype}
+            for N, C in (((3,), 5), ((1,), 1), ((2, 3), 1031), ((0,), 4))
+            for dtype in ("float32", "bfloat16")
         ),
     ),
     "zero": Definition(zero, ("out",), inputs.flat, _FLAT_CASES),

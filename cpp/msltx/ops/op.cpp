@@ -159,6 +159,11 @@ bool OpInfo::meets_condition(const void* op, const FieldInfo& field) const {
   return tensor(op, *find_field(field.condition)).defined();
 }
 
+DType OpInfo::chosen_type(const void* op, const FieldInfo& field) const {
+  return value<int64_t>(op, *find_attribute(field.chosen_by)) == 0 ? DType::float32
+                                                                   : DType::bfloat16;
+}
+
 std::string AttributeInfo::range() const {
   const bool from = std::isfinite(minimum), to = std::isfinite(maximum);
   if (from && to) {
@@ -237,6 +242,11 @@ void check(const OpInfo& info, const void* op) {
     if (!allowed(field.element, t.dtype, compute)) {
       throw ValueError(concat(info.name, ": ", field.name, " is ", msltx::name_of(t.dtype),
                               "; expected ", name_of(field.element, compute)));
+    }
+    if (!field.chosen_by.empty() && t.dtype != info.chosen_type(op, field)) {
+      throw ValueError(concat(info.name, ": ", field.name, " is ", msltx::name_of(t.dtype),
+                              "; expected ", msltx::name_of(info.chosen_type(op, field)), ", as ",
+                              field.chosen_by));
     }
     if (!field.type_of.empty()) {
       const Tensor& like = OpInfo::tensor(op, *info.find_field(field.type_of));

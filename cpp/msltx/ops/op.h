@@ -69,6 +69,7 @@ struct FieldInfo {
   std::string_view condition;
   std::string_view may_alias;  // input that this output may be the same memory as, if of its type
   std::string_view type_of;    // a wide field that this wide one has the type of
+  std::string_view chosen_by;  // the attribute whose choice names this wide field's type
   // What the values of an int32 input lie in: from 0 up to a size such as "V" or "S - T", the size
   // itself included or not; and an attribute whose value is allowed besides.
   std::string_view limit;
@@ -105,6 +106,10 @@ struct FieldInfo {
   }
   FieldInfo& wide_like(std::string_view field) {
     type_of = field;
+    return wide();
+  }
+  FieldInfo& wide_by(std::string_view attribute) {
+    chosen_by = attribute;
     return wide();
   }
   FieldInfo& int32() {
@@ -200,6 +205,8 @@ struct OpInfo {
   const FieldInfo* find_field(std::string_view field) const;
   // False for a field with a condition that the op does not meet.
   bool meets_condition(const void* op, const FieldInfo& field) const;
+  // The type of a field with chosen_by.
+  DType chosen_type(const void* op, const FieldInfo& field) const;
   // Memory traffic if every tensor is touched once: what is read, plus what is written, in bytes.
   double bytes(const void* op) const;
   // False for an op whose fields have one dtype each, such as adamw.

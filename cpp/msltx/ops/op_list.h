@@ -10,6 +10,7 @@
 #include "msltx/ops/activation.h"
 #include "msltx/ops/attention.h"
 #include "msltx/ops/cache.h"
+#include "msltx/ops/cast.h"
 #include "msltx/ops/dropout.h"
 #include "msltx/ops/elementwise.h"
 #include "msltx/ops/embedding.h"
@@ -41,10 +42,10 @@ using AllOps = std::tuple<
     FlashAttentionBackwardBias, RelativePositionBiasForward, RelativePositionBiasBackward,
     RelativeAttentionScoresForward, RelativeAttentionScoresBackwardData,
     RelativeAttentionScoresBackwardWeights, SoftmaxCrossEntropyForward, SoftmaxCrossEntropyBackward,
-    LinearCrossEntropyForward, LinearCrossEntropyForwardBackward, Transpose, Zero, GlobalNorm, Clip,
-    Adamw, Adam, Sgd, SoftcapLogits, SoftcapLogitsBackward, RepetitionPenalty, TemperatureScale,
-    TopkMask, ToppMask, ArgmaxSample, CategoricalSample, KvCacheAppend, KvCacheGather,
-    AttentionInference>;
+    LinearCrossEntropyForward, LinearCrossEntropyForwardBackward, Transpose, Cast, Zero, GlobalNorm,
+    Clip, Adamw, Adam, Sgd, SoftcapLogits, SoftcapLogitsBackward, RepetitionPenalty,
+    TemperatureScale, TopkMask, ToppMask, ArgmaxSample, CategoricalSample, KvCacheAppend,
+    KvCacheGather, AttentionInference>;
 
 inline constexpr size_t kOpCount = std::tuple_size_v<AllOps>;
 

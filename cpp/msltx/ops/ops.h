@@ -70,6 +70,7 @@ inline constexpr Call<SoftmaxCrossEntropyBackward> softmax_cross_entropy_backwar
 inline constexpr Call<LinearCrossEntropyForward> linear_cross_entropy_forward;
 inline constexpr Call<LinearCrossEntropyForwardBackward> linear_cross_entropy_forward_backward;
 inline constexpr Call<Transpose> transpose;
+inline constexpr Call<Cast> cast;
 inline constexpr Call<Zero> zero;
 inline constexpr Call<GlobalNorm> global_norm;
 inline constexpr Call<Clip> clip;

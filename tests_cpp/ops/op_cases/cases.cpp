@@ -491,6 +491,11 @@ std::vector<Case> cases_of(const OpInfo& info) {
 
 DType type_of(const OpInfo& info, const Case& c, const FieldInfo& field) {
   if (field.element == Element::int32) return DType::int32;
+  if (!field.chosen_by.empty()) {
+    for (const auto& [name, value] : c.attributes) {
+      if (name == field.chosen_by) return value == 0 ? DType::float32 : DType::bfloat16;
+    }
+  }
   if (!c.bfloat16 || field.element == Element::float32) return DType::float32;
   if (field.element == Element::compute) return DType::bfloat16;
   if (!field.type_of.empty()) return type_of(info, c, *info.find_field(field.type_of));

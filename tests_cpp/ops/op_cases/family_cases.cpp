@@ -91,6 +91,7 @@ std::vector<Spec> family_specs() {
        {{.attributes = {{"penalty", 1.3}}}, {.attributes = {{"penalty", 0.5}}}}},
 
       {"transpose", {{"M", 5}, {"C", 13}}, {each({"M"}), each({"C"}), {{{"M", 300}, {"C", 130}}}}},
+      {"cast", rows, row_shapes, {{.attributes = {{"dtype", 0}}}, {.attributes = {{"dtype", 1}}}}},
       {"adam",
        {{"N", 5}},
        {each({"N"}), {{{"N", 100003}}}},

@@ -195,6 +195,7 @@ const std::map<std::string_view, Rule>& family_rules() {
       {"softcap_logits_backward", softcap_backward},
       {"repetition_penalty", expect_equal},
       {"transpose", expect_equal},
+      {"cast", expect_equal},
       {"adam", adam},
       {"sgd", sgd},
   };

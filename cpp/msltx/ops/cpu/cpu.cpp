@@ -10,6 +10,7 @@ CpuBackend::CpuBackend() : Backend("cpu", "oneDNN matrix products, Highway SIMD"
   add_attention();
   add_attention_fused();
   add_cache();
+  add_cast();
   add_dropout();
   add_elementwise();
   add_embedding();

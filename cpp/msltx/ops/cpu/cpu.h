@@ -22,6 +22,7 @@ class CpuBackend final : public Backend {
   void add_attention();
   void add_attention_fused();
   void add_cache();
+  void add_cast();
   void add_dropout();
   void add_elementwise();
   void add_embedding();

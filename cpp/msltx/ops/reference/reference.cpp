@@ -13,6 +13,7 @@ ReferenceBackend::ReferenceBackend() : Backend("reference", "plain C++ loops") {
   add_attention();
   add_attention_fused();
   add_cache();
+  add_cast();
   add_loss();
   add_optimizer();
   add_dropout();

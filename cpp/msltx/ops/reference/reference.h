@@ -14,6 +14,7 @@ class ReferenceBackend final : public Backend {
 
  private:
   // One per family, each in the file of its kernels.
+  void add_cast();
   void add_dropout();
   void add_embedding();
   void add_logits();
