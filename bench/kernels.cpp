@@ -3,8 +3,11 @@
 // and again at the end. MSLTX_NUM_THREADS and MSLTX_BACKEND choose how they run.
 //
 //   bench_kernels --benchmark_filter='linear.*/11m' --benchmark_repetitions=5
+//
+// Rows whose name ends in bfloat16 have the activations of a bfloat16 model in that type.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <deque>
@@ -56,6 +59,16 @@ class Memory {
     t.weight = &weights_.emplace_back();
     return t;
   }
+  // The same numbers in bfloat16, in memory of the same strides.
+  Tensor narrowed(const Tensor& wide) {
+    int64_t elements = 1;
+    for (int i = 0; i < wide.rank; ++i) elements += (wide.dim(i) - 1) * wide.stride(i);
+    Tensor t = wide;
+    t.dtype = DType::bfloat16;
+    t.buffer = make(DType::bfloat16, {elements}).buffer;
+    for (int64_t i = 0; i < elements; ++i) t.data<bfloat16>()[i] = bfloat16(wide.data()[i]);
+    return t;
+  }
   Tensor scalar(float value) {
     Tensor t = make(DType::float32, {1});
     t.data()[0] = value;
@@ -78,21 +91,40 @@ template <class Op>
 void prepare(Stream& stream, const Op& op) {
   if constexpr (requires { op.weight; }) {
     if (op.weight.weight) {
-      stream.backend().prepare_weight(stream, op.weight, {.forward = true, .backward = true});
+      const DType compute = op_info(kIndexOf<Op>).compute_type(&op);
+      stream.backend().prepare_weight(stream, op.weight,
+                                      {.forward = true, .backward = true, .compute = compute});
     }
   }
 }
 
+// Whether a model in bfloat16 has the field in that type; weights are its float32 masters.
+bool is_narrow(const OpInfo& info, const FieldInfo& field) {
+  if (field.element == Element::compute) return true;
+  return field.element == Element::wide && info.name.starts_with("linear_") &&
+         field.name != "weight" && field.name != "d_hidden";
+}
+
 template <class Op>
-void time_op(benchmark::State& state, const std::function<Op(Memory&)>& make) {
+Op narrowed(Memory& memory, Op op) {
+  const OpInfo& info = op_info(kIndexOf<Op>);
+  for (const FieldInfo& field : info.fields) {
+    Tensor& t = OpInfo::tensor(&op, field);
+    if (t.defined() && is_narrow(info, field)) t = memory.narrowed(t);
+  }
+  return op;
+}
+
+template <class Op>
+void time_op(benchmark::State& state, const std::function<Op(Memory&)>& make, DType dtype) {
   const OpInfo& info = op_info(kIndexOf<Op>);
   const Backend& backend = default_backend();
-  if (!backend.supports(info, DType::float32)) {
+  if (!backend.supports(info, dtype)) {
     state.SkipWithError("the backend has no kernel of its own");
     return;
   }
   Memory memory;
-  const Op op = make(memory);
+  const Op op = dtype == DType::bfloat16 ? narrowed(memory, make(memory)) : make(memory);
   Executor& executor = Executor::global();
   Scratch scratch(executor.threads());
   using Clock = std::chrono::steady_clock;
@@ -109,7 +141,7 @@ void time_op(benchmark::State& state, const std::function<Op(Memory&)>& make) {
   const double flops = op.flops() * calls / seconds, bytes = info.bytes(&op) * calls / seconds;
   state.counters["GFLOP/s"] = flops * 1e-9;
   state.counters["GB/s"] = bytes * 1e-9;
-  if (machine.matrix_peak > 0) state.counters["of_peak"] = flops / machine.matrix_peak;
+  if (machine.matrix_peak > 0) state.counters["of_peak"] = flops / machine.peak(dtype);
   state.counters["of_bandwidth"] = bytes / machine.bandwidth;
 }
 
@@ -118,10 +150,17 @@ void add(const std::string& what, Make make) {
   using Op = std::invoke_result_t<Make, Memory&>;
   const std::string name = std::string(Op::name) + "/" + what;
   const std::function<Op(Memory&)> maker = make;
-  benchmark::RegisterBenchmark(name.c_str(),
-                               [maker](benchmark::State& s) { time_op<Op>(s, maker); })
-      ->UseRealTime()
-      ->Unit(benchmark::kMicrosecond);
+  const auto in_type = [&](const std::string& full_name, DType dtype) {
+    benchmark::RegisterBenchmark(
+        full_name.c_str(), [maker, dtype](benchmark::State& s) { time_op<Op>(s, maker, dtype); })
+        ->UseRealTime()
+        ->Unit(benchmark::kMicrosecond);
+  };
+  in_type(name, DType::float32);
+  const OpInfo& info = op_info(kIndexOf<Op>);
+  const bool has_narrow = std::any_of(info.fields.begin(), info.fields.end(),
+                                      [&](const FieldInfo& f) { return is_narrow(info, f); });
+  if (has_narrow) in_type(name + "/bfloat16", DType::bfloat16);
 }
 
 void add_linear(const Model& model, const char* layer, int64_t N, int64_t C, int64_t O,

@@ -1,8 +1,10 @@
 // A tile of queries against a block of keys: the products that attention is made of, each leaving
-// out what the mask does, and the making of scores. Compiled once per instruction set.
+// out what the mask does, the making of scores and their exponentials. Compiled once per
+// instruction set.
 #include "msltx/ops/cpu/attention.h"
 #include "msltx/ops/cpu/math-inl.h"
 #include "msltx/ops/cpu/multiply-inl.h"
+#include "msltx/ops/cpu/pairs-inl.h"
 
 #if defined(MSLTX_OPS_CPU_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MSLTX_OPS_CPU_ATTENTION_INL_H_
@@ -34,33 +36,43 @@ struct Tile {
   KeyRange seen(int64_t r) const { return in_block(mask.keys(t0 + r)); }
   KeyRange seen(int64_t r, int64_t n) const { return in_block(mask.keys(t0 + r, n)); }
 
-  // scores = a b^T in the columns that a strip sees, to whole vectors; b comes transposed.
+  // Operands are of type E: a (and weights) as row_operand() gives them, of the tile's rows; b from
+  // pack_transposed() and x from column_operand().
+
+  // scores = a b^T in the columns that a strip sees, to whole vectors; b has all keys.
+  template <class E = float>
   void multiply_seen(Matrix scores, Matrix a, Right b, int64_t hs) const {
-    multiply_block(scores, a, {b.data + k0 * hs, b.row, b.panel}, hs);
+    multiply_block<E>(scores, a, {b.data + k0 * words<E>(hs), b.row, b.panel}, hs);
   }
   // The same with only the block's keys packed.
+  template <class E = float>
   void multiply_block(Matrix scores, Matrix a, Right b, int64_t hs) const {
-    multiply(scores, {a.row(t0), a.stride, 1}, b, rows, whole_vectors(keys), hs, false,
-             [&](int64_t r, int64_t n) {
-               const KeyRange s = seen(r, n);
-               return Range{whole_vectors(s.end), 0, hs, s.begin};
-             });
+    const int64_t inner = words<E>(hs);
+    multiply<Factors<E>>(scores, {a.data, a.stride, 1}, b, rows, whole_vectors(keys), inner, false,
+                         [&](int64_t r, int64_t n) {
+                           const KeyRange s = seen(r, n);
+                           return Range{whole_vectors(s.end), 0, inner, s.begin};
+                         });
   }
-  // out (+)= weights x: a row of weights per query, rows of x per key.
-  void mix_keys(Matrix out, Matrix weights, Matrix x, int64_t hs) const {
-    multiply({out.row(t0), out.stride}, {weights.data, weights.stride, 1},
-             right({x.row(k0), x.stride}), rows, hs, keys, !first, [&](int64_t r, int64_t n) {
-               const KeyRange s = seen(r, n);
-               return Range{hs, s.begin, s.end};
-             });
+  // out (+)= weights x: a row of weights per query of the tile, rows of x per key of all.
+  template <class E = float>
+  void mix_keys(Matrix out, Matrix weights, Right x, int64_t hs) const {
+    multiply<Factors<E>>(out, {weights.data, weights.stride, 1},
+                         {x.data + k0 / kPerWord<E> * x.row, x.row, x.panel}, rows, hs,
+                         words<E>(keys), !first, [&](int64_t r, int64_t n) {
+                           const KeyRange s = seen(r, n);
+                           return Range{hs, s.begin / kPerWord<E>, words<E>(s.end)};
+                         });
   }
-  // out (+)= weights^T x: a row of out per key, rows of x per query.
-  void mix_queries(Matrix out, Matrix weights, Matrix x, int64_t hs, bool accumulate) const {
-    multiply({out.row(k0), out.stride}, {weights.data, 1, weights.stride},
-             right({x.row(t0), x.stride}), keys, hs, rows, accumulate, [&](int64_t s, int64_t n) {
-               const KeyRange t = mask.queries(k0 + s, n, t0, rows);
-               return Range{hs, t.begin, t.end};
-             });
+  // out (+)= weights^T x: a row of out per key of all, rows of x per query of the tile. Weights of
+  // bfloat16 are pairs of queries, in every second row.
+  template <class E = float>
+  void mix_queries(Matrix out, Matrix weights, Right x, int64_t hs, bool accumulate) const {
+    multiply<Factors<E>>(out.from(k0), {weights.data, 1, kPerWord<E> * weights.stride}, x, keys, hs,
+                         words<E>(rows), accumulate, [&](int64_t s, int64_t n) {
+                           const KeyRange t = mask.queries(k0 + s, n, t0, rows);
+                           return Range{hs, t.begin / kPerWord<E>, words<E>(t.end)};
+                         });
   }
 
  private:
@@ -117,6 +129,38 @@ struct ScoreRow {
     });
   }
 };
+
+// The largest of scale x[0..n); with a NaN among them not -inf.
+HWY_INLINE float largest_scaled(const float* x, int64_t n, float scale) {
+  VF top = hn::Set(F(), -kInfinity);
+  for_vectors(0, n, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
+    const VF v = hn::Mul(io.load(x + i, count), set(scale));
+    top = hn::Max(top, io.clear(v, count, -kInfinity));
+  });
+  return or_nan(max_of_lanes(top), x, n);
+}
+
+// x = exp(scale x - shift); returns the sum.
+HWY_INLINE float exp_scaled(float* x, int64_t n, float scale, float shift) {
+  VF total = hn::Zero(F());
+  for_vectors(0, n, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
+    const VF e = exp_not_positive(hn::MulSub(io.load(x + i, count), set(scale), set(shift)));
+    io.store(e, x + i, count);
+    total = hn::Add(total, io.clear(e, count));
+  });
+  return sum_of_lanes(total);
+}
+
+template <class E>
+HWY_INLINE void scale_row(E* out, const float* x, int64_t n, float factor) {
+  map(n, out, [&](VF v) { return hn::Mul(v, set(factor)); }, x);
+}
+
+// Zeros in a row of `keys` elements but for those that are seen.
+HWY_INLINE void clear_unseen(float* row, KeyRange seen, int64_t keys) {
+  fill(seen.begin, row, 0);
+  fill(keys - seen.end, row + seen.end, 0);
+}
 
 // The factors of dropout for keys [64 j, 64 j + 64) of one query: its 16 counters side by side, in
 // loops that compilers turn into vectors.

@@ -79,7 +79,7 @@ HWY_INLINE void scores_backward(const AttentionScoresBackward& op, const Rules& 
       const bool adds = Rules::kRuled || h > kv * group || t0 + rows < T;
       if (rules.mask.keys(t0, rows).size() == 0) zero_rows(d_q, t0, t0 + rows, hs);
       for_key_blocks(rules.mask, t0, rows, [&](const auto& tile) HWY_ATTR {
-        if (capped) tile.multiply_seen(products, q, k_transposed, hs);
+        if (capped) tile.multiply_seen(products, q.from(t0), k_transposed, hs);
         for (int64_t r = 0; r < rows; ++r) {
           const KeyRange seen = tile.seen(r);
           float* row = d_products.row(r);
@@ -96,8 +96,8 @@ HWY_INLINE void scores_backward(const AttentionScoresBackward& op, const Rules& 
           fill(seen.begin, row, 0);
           fill(tile.keys - seen.end, row + seen.end, 0);
         }
-        tile.mix_keys(d_q, d_products, k, hs);
-        tile.mix_queries(d_k, d_products, q, hs, adds);
+        tile.mix_keys(d_q.from(t0), d_products, right(k), hs);
+        tile.mix_queries(d_k, d_products, right(q.from(t0)), hs, adds);
       });
     }
   }
@@ -228,27 +228,29 @@ void for_head_rows(Stream& stream, const Tensor& heads, Fn&& fn) {
 }
 
 // The columns of `merged` (B, T, nh hs) that are head h of sequence b.
-Matrix head_columns(const Tensor& merged, int64_t b, int64_t h, int64_t hs) {
-  return {merged.data() + b * merged.stride(0) + h * hs, merged.stride(1)};
+AnyMatrix head_columns(const Tensor& merged, int64_t b, int64_t h, int64_t hs) {
+  AnyMatrix columns(merged, b, h * hs);
+  columns.stride = merged.stride(1);
+  return columns;
 }
 
-void copy_head(Matrix to, Matrix from, int64_t first, int64_t rows, int64_t hs) {
+void copy_head(AnyMatrix to, AnyMatrix from, int64_t first, int64_t rows, int64_t hs) {
   for (int64_t r = first; r < first + rows; ++r) {
-    std::memcpy(to.row(r), from.row(r), static_cast<size_t>(hs) * sizeof(float));
+    std::memcpy(to.from(r).data, from.from(r).data, static_cast<size_t>(hs * size_of(from.dtype)));
   }
 }
 
 void split(Stream& stream, const Tensor& heads, const Tensor& merged) {
   const int64_t hs = heads.dim(3);
   for_head_rows(stream, heads, [&](int64_t b, int64_t h, int64_t first, int64_t rows) {
-    copy_head(matrix(heads, b, h), head_columns(merged, b, h, hs), first, rows, hs);
+    copy_head(head_of(heads, b, h), head_columns(merged, b, h, hs), first, rows, hs);
   });
 }
 
 void merge(Stream& stream, const Tensor& merged, const Tensor& heads) {
   const int64_t hs = heads.dim(3);
   for_head_rows(stream, heads, [&](int64_t b, int64_t h, int64_t first, int64_t rows) {
-    copy_head(head_columns(merged, b, h, hs), matrix(heads, b, h), first, rows, hs);
+    copy_head(head_columns(merged, b, h, hs), head_of(heads, b, h), first, rows, hs);
   });
 }
 
@@ -336,10 +338,10 @@ void attention_mix_backward(Stream& stream, const AttentionMixBackward& op) {
 }  // namespace cpu
 
 void CpuBackend::add_attention() {
-  add<cpu::split_heads_forward>();
-  add<cpu::split_heads_backward>();
-  add<cpu::merge_heads_forward>();
-  add<cpu::merge_heads_backward>();
+  add<cpu::split_heads_forward>(true);
+  add<cpu::split_heads_backward>(true);
+  add<cpu::merge_heads_forward>(true);
+  add<cpu::merge_heads_backward>(true);
   add<cpu::attention_scores_forward, cpu::attention_scores_forward_scratch>();
   add<cpu::attention_scores_backward, cpu::attention_scores_backward_scratch>();
   add<cpu::attention_scores_backward_bias>();

@@ -21,6 +21,15 @@ inline constexpr int64_t kTileFloats = kQueries * kTileStride;
 // Keys with the room that packing them takes on any instruction set.
 constexpr int64_t packed_keys(int64_t keys) { return (keys + 63) / 64 * 64; }
 
+// Numbers on the inner dimension of a product go by words of 32 bits: one float32, or two
+// neighbours of bfloat16.
+template <class E>
+inline constexpr int64_t kPerWord = static_cast<int64_t>(sizeof(float) / sizeof(E));
+template <class E>
+constexpr int64_t words(int64_t n) {
+  return (n + kPerWord<E> - 1) / kPerWord<E>;
+}
+
 // Where the last of the tiles of T queries begins; negative where there is none.
 constexpr int64_t last_tile(int64_t T) {
   return (T + kQueries - 1) / kQueries * kQueries - kQueries;

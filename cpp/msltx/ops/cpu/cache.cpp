@@ -22,8 +22,8 @@ HWY_BEFORE_NAMESPACE();
 namespace msltx::ops::cpu::HWY_NAMESPACE {
 
 // scores[i] = scale q k[i] for kKeys keys, one chain of additions each.
-template <int kKeys>
-HWY_INLINE void score_keys(float* scores, const float* q, Matrix k, int64_t hs, float scale) {
+template <int kKeys, class E>
+HWY_INLINE void score_keys(float* scores, const E* q, MatrixOf<E> k, int64_t hs, float scale) {
   VF s[kKeys];
   for (VF& v : s) v = hn::Zero(F());
   for_vectors(0, hs, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
@@ -34,8 +34,8 @@ HWY_INLINE void score_keys(float* scores, const float* q, Matrix k, int64_t hs, 
 }
 
 // out = factor sum of weights[s] v[s], kVectors vectors of the head; io as in for_vectors.
-template <int kVectors, class Io>
-HWY_INLINE void mix_strip(Io io, float* out, const float* weights, Matrix v, int64_t keys,
+template <int kVectors, class Io, class E>
+HWY_INLINE void mix_strip(Io io, E* out, const float* weights, MatrixOf<E> v, int64_t keys,
                           int64_t count, float factor) {
   constexpr int64_t kBlock = 64;
   const int64_t N = lanes();
@@ -59,12 +59,13 @@ HWY_INLINE void mix_strip(Io io, float* out, const float* weights, Matrix v, int
 
 // out = softmax(scores) v over `keys` keys from the first of k and v on, `rules` being what becomes
 // of their products with q; zeros where there is none. `scores` holds `keys` floats.
-void attend_row(float* out, const float* q, Matrix k, Matrix v, int64_t keys, int64_t hs,
-                const RowRules& rules, float* scores) {
+template <class E>
+HWY_INLINE void attend(E* out, const E* q, MatrixOf<E> k, MatrixOf<E> v, int64_t keys, int64_t hs,
+                       const RowRules& rules, float* scores) {
   int64_t s = 0;
   const float scale = rules.scale;
-  for (; s + 4 <= keys; s += 4) score_keys<4>(scores + s, q, {k.row(s), k.stride}, hs, scale);
-  for (; s < keys; ++s) score_keys<1>(scores + s, q, {k.row(s), k.stride}, hs, scale);
+  for (; s + 4 <= keys; s += 4) score_keys<4>(scores + s, q, k.from(s), hs, scale);
+  for (; s < keys; ++s) score_keys<1>(scores + s, q, k.from(s), hs, scale);
   if (rules.more) {
     RowRules rest = rules;
     rest.scale = 1;
@@ -77,10 +78,17 @@ void attend_row(float* out, const float* q, Matrix k, Matrix v, int64_t keys, in
   const int64_t N = lanes(), seen = none ? 0 : keys;
   int64_t i = 0;
   for (; i + 4 * N <= hs; i += 4 * N) {
-    mix_strip<4>(Whole(), out + i, scores, {v.data + i, v.stride}, seen, N, factor);
+    mix_strip<4>(Whole(), out + i, scores, MatrixOf<E>{v.data + i, v.stride}, seen, N, factor);
   }
   for_vectors(i, hs, [&](auto io, int64_t j, int64_t count) HWY_ATTR {
-    mix_strip<1>(io, out + j, scores, {v.data + j, v.stride}, seen, count, factor);
+    mix_strip<1>(io, out + j, scores, MatrixOf<E>{v.data + j, v.stride}, seen, count, factor);
+  });
+}
+
+void attend_row(AnyMatrix out, AnyMatrix q, AnyMatrix k, AnyMatrix v, int64_t keys, int64_t hs,
+                const RowRules& rules, float* scores) {
+  with_type(q.dtype, [&]<class E>(E) {
+    attend(out.as<E>().data, q.as<E>().data, k.as<E>(), v.as<E>(), keys, hs, rules, scores);
   });
 }
 
@@ -96,14 +104,16 @@ HWY_EXPORT(attend_row);
 
 namespace {
 
-// Copies `rows` rows of hs floats; in one piece where both sides are contiguous.
-void copy_rows(Matrix to, Matrix from, int64_t rows, int64_t hs) {
-  const auto bytes = static_cast<size_t>(hs) * sizeof(float);
+// Copies `rows` rows of hs numbers; in one piece where both sides are contiguous.
+void copy_rows(AnyMatrix to, AnyMatrix from, int64_t rows, int64_t hs) {
+  const int64_t bytes = hs * size_of(from.dtype);
   if (to.stride == hs && from.stride == hs) {
-    std::memcpy(to.data, from.data, bytes * static_cast<size_t>(std::max<int64_t>(rows, 0)));
+    std::memcpy(to.data, from.data, static_cast<size_t>(bytes * std::max<int64_t>(rows, 0)));
     return;
   }
-  for (int64_t r = 0; r < rows; ++r) std::memcpy(to.row(r), from.row(r), bytes);
+  for (int64_t r = 0; r < rows; ++r) {
+    std::memcpy(to.from(r).data, from.from(r).data, static_cast<size_t>(bytes));
+  }
 }
 
 void kv_cache_append(Stream& stream, const KvCacheAppend& op) {
@@ -112,11 +122,8 @@ void kv_cache_append(Stream& stream, const KvCacheAppend& op) {
     const int64_t b = task / nkv, h = task % nkv;
     const int64_t place = op.positions.data<int32_t>()[b];
     const int64_t rows = std::min(T, S - place);
-    Matrix k = matrix(op.k_cache, b, h), v = matrix(op.v_cache, b, h);
-    k.data = k.row(place);
-    v.data = v.row(place);
-    copy_rows(k, matrix(op.k, b, h), rows, hs);
-    copy_rows(v, matrix(op.v, b, h), rows, hs);
+    copy_rows(head_of(op.k_cache, b, h).from(place), head_of(op.k, b, h), rows, hs);
+    copy_rows(head_of(op.v_cache, b, h).from(place), head_of(op.v, b, h), rows, hs);
   });
 }
 
@@ -124,8 +131,8 @@ void kv_cache_gather(Stream& stream, const KvCacheGather& op) {
   const int64_t nkv = op.k_out.dim(1), S = op.k_out.dim(2), hs = op.k_out.dim(3);
   stream.parallel_for(op.k_out.dim(0) * nkv, [&](int64_t task, int) {
     const int64_t m = task / nkv, h = task % nkv, b = op.rows.data<int32_t>()[m];
-    copy_rows(matrix(op.k_out, m, h), matrix(op.k_cache, b, h), S, hs);
-    copy_rows(matrix(op.v_out, m, h), matrix(op.v_cache, b, h), S, hs);
+    copy_rows(head_of(op.k_out, m, h), head_of(op.k_cache, b, h), S, hs);
+    copy_rows(head_of(op.v_out, m, h), head_of(op.v_cache, b, h), S, hs);
   });
 }
 
@@ -146,8 +153,8 @@ void attention_inference(Stream& stream, const AttentionInference& op) {
     const int64_t b = task / (nh * blocks), h = task / blocks % nh,
                   first = task % blocks * kQueries;
     auto* scores = reinterpret_cast<float*>(stream.worker_scratch(worker));
-    const Matrix q = matrix(op.q, b, h), out = matrix(op.out, b, h);
-    const Matrix k = matrix(op.k_cache, b, h / group), v = matrix(op.v_cache, b, h / group);
+    const AnyMatrix q = head_of(op.q, b, h), out = head_of(op.out, b, h);
+    const AnyMatrix k = head_of(op.k_cache, b, h / group), v = head_of(op.v_cache, b, h / group);
     for (int64_t t = first; t < std::min(T, first + kQueries); ++t) {
       const int64_t place = op.lengths.data<int32_t>()[b] - T + t;
       const KeyRange seen = seen_from(place, S, true, op.window);
@@ -155,8 +162,8 @@ void attention_inference(Stream& stream, const AttentionInference& op) {
       own.place = static_cast<float>(place - seen.begin);
       if (slopes) own.slope = slopes[h];
       if (bias && seen.size() > 0) own.bias = bias.row(h) + (S - 1 - place + seen.begin);
-      run(out.row(t), q.row(t), {k.row(seen.begin), k.stride}, {v.row(seen.begin), v.stride},
-          seen.size(), hs, own, scores);
+      run(out.from(t), q.from(t), k.from(seen.begin), v.from(seen.begin), seen.size(), hs, own,
+          scores);
     }
   });
 }
@@ -165,9 +172,9 @@ void attention_inference(Stream& stream, const AttentionInference& op) {
 }  // namespace cpu
 
 void CpuBackend::add_cache() {
-  add<cpu::kv_cache_append>();
-  add<cpu::kv_cache_gather>();
-  add<cpu::attention_inference, cpu::attention_inference_scratch>();
+  add<cpu::kv_cache_append>(true);
+  add<cpu::kv_cache_gather>(true);
+  add<cpu::attention_inference, cpu::attention_inference_scratch>(true);
 }
 
 }  // namespace msltx::ops

@@ -1,7 +1,7 @@
-// GELU, residual addition and softmax; the formulas are in reference/elementwise.cpp. Faster than
-// it: vectors, a polynomial exponential, one exponential per element of a softmax.
-// One Zen 4 core (AVX-512), 256 x 384 floats in cache: GELU 0.35 and its backward 0.46 ns an
-// element (200 times the reference), softmax 0.28 ns (40 times), addition at 92 GB/s.
+// Residual addition and softmax; the formulas are in reference/elementwise.cpp. Faster than it:
+// vectors, a polynomial exponential, one exponential per element of a softmax.
+// One Zen 4 core (AVX-512), 256 x 384 floats in cache: softmax 0.28 ns an element (40 times the
+// reference), addition at 92 GB/s.
 #include <cstring>
 
 #include "msltx/ops/cpu/cpu.h"
@@ -16,55 +16,52 @@
 HWY_BEFORE_NAMESPACE();
 namespace msltx::ops::cpu::HWY_NAMESPACE {
 
-void gelu_rows(Matrix out, Matrix x, int64_t rows, int64_t C, Approximation form) {
-  for (int64_t r = 0; r < rows; ++r) {
-    if (form == Approximation::tanh) {
-      map(C, out.row(r), gelu_tanh, x.row(r));
-    } else {
-      map(C, out.row(r), gelu_erf, x.row(r));
+void add_rows(AnyMatrix out, AnyMatrix x, AnyMatrix y, int64_t rows, int64_t C) {
+  const auto add = [](VF a, VF b) HWY_ATTR { return hn::Add(a, b); };
+  with_type(x.dtype, [&]<class E>(E) {
+    for (int64_t r = 0; r < rows; ++r) {
+      map(C, out.as<E>().row(r), add, x.as<E>().row(r), y.as<E>().row(r));
     }
-  }
+  });
 }
 
-void gelu_backward_rows(Matrix d_x, Matrix d_out, Matrix x, int64_t rows, int64_t C,
-                        Approximation form) {
-  const auto tanh = [](VF d, VF v) { return hn::Mul(d, gelu_tanh_derivative(v)); };
-  const auto erf = [](VF d, VF v) { return hn::Mul(d, gelu_erf_derivative(v)); };
-  for (int64_t r = 0; r < rows; ++r) {
-    if (form == Approximation::tanh) {
-      map(C, d_x.row(r), tanh, d_out.row(r), x.row(r));
-    } else {
-      map(C, d_x.row(r), erf, d_out.row(r), x.row(r));
+// Exponentials are kept in `out` on their way, but not in bfloat16, which would round them twice:
+// there each is computed again.
+HWY_INLINE void softmax_row(float* out, const float* x, int64_t C, float top) {
+  const double total = exp_and_sum(out, x, C, top);
+  const VF factor = set(static_cast<float>(1.0 / total));
+  map(C, out, [&](VF e) { return hn::Mul(e, factor); }, out);
+}
+HWY_INLINE void softmax_row(bfloat16* out, const bfloat16* x, int64_t C, float top) {
+  const auto exponential = [&](VF v) HWY_ATTR { return exp_not_positive(hn::Sub(v, set(top))); };
+  const VF factor = set(static_cast<float>(1.0 / sum(C, exponential, x)));
+  map(C, out, [&](VF v) HWY_ATTR { return hn::Mul(exponential(v), factor); }, x);
+}
+
+void softmax_rows(AnyMatrix out, AnyMatrix x, int64_t rows, int64_t C) {
+  with_type(x.dtype, [&]<class E>(E) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const E* from = x.as<E>().row(r);
+      E* to = out.as<E>().row(r);
+      const float top = largest(C, from);
+      if (top == -kInfinity) {
+        fill(C, to, 0);
+      } else {
+        softmax_row(to, from, C, top);
+      }
     }
-  }
+  });
 }
 
-void add_rows(Matrix out, Matrix x, Matrix y, int64_t rows, int64_t C) {
-  const auto add = [](VF a, VF b) { return hn::Add(a, b); };
-  for (int64_t r = 0; r < rows; ++r) map(C, out.row(r), add, x.row(r), y.row(r));
-}
-
-void softmax_rows(Matrix out, Matrix x, int64_t rows, int64_t C) {
-  for (int64_t r = 0; r < rows; ++r) {
-    const float top = largest(C, x.row(r));
-    if (top == -kInfinity) {
-      fill(C, out.row(r), 0);
-      continue;
+void softmax_backward_rows(AnyMatrix d_x, AnyMatrix d_out, AnyMatrix out, int64_t rows, int64_t C) {
+  const auto product = [](VF a, VF b) HWY_ATTR { return hn::Mul(a, b); };
+  with_type(out.dtype, [&]<class E>(E) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const E *d = d_out.as<E>().row(r), *p = out.as<E>().row(r);
+      const VF mean = set(static_cast<float>(sum(C, product, d, p)));
+      map(C, d_x.as<E>().row(r), [&](VF g, VF v) { return hn::Mul(v, hn::Sub(g, mean)); }, d, p);
     }
-    const double total = exp_and_sum(out.row(r), x.row(r), C, top);
-    const VF factor = set(static_cast<float>(1.0 / total));
-    map(C, out.row(r), [&](VF e) { return hn::Mul(e, factor); }, out.row(r));
-  }
-}
-
-void softmax_backward_rows(Matrix d_x, Matrix d_out, Matrix out, int64_t rows, int64_t C) {
-  const auto product = [](VF a, VF b) { return hn::Mul(a, b); };
-  for (int64_t r = 0; r < rows; ++r) {
-    const VF mean = set(static_cast<float>(sum(C, product, d_out.row(r), out.row(r))));
-    map(
-        C, d_x.row(r), [&](VF d, VF p) { return hn::Mul(p, hn::Sub(d, mean)); }, d_out.row(r),
-        out.row(r));
-  }
+  });
 }
 
 }  // namespace msltx::ops::cpu::HWY_NAMESPACE
@@ -74,48 +71,32 @@ HWY_AFTER_NAMESPACE();
 namespace msltx::ops {
 namespace cpu {
 
-HWY_EXPORT(gelu_rows);
-HWY_EXPORT(gelu_backward_rows);
 HWY_EXPORT(add_rows);
 HWY_EXPORT(softmax_rows);
 HWY_EXPORT(softmax_backward_rows);
 
 namespace {
 
-void gelu_forward(Stream& stream, const GeluForward& op) {
-  const int64_t N = op.x.dim(0), C = op.x.dim(1);
-  const auto run = HWY_DYNAMIC_DISPATCH(gelu_rows);
-  for_row_blocks(stream, N, C, [&](int64_t n, int64_t rows, int) {
-    run(matrix(op.out, n), matrix(op.x, n), rows, C, op.approximate);
-  });
-}
-
-void gelu_backward(Stream& stream, const GeluBackward& op) {
-  const int64_t N = op.x.dim(0), C = op.x.dim(1);
-  const auto run = HWY_DYNAMIC_DISPATCH(gelu_backward_rows);
-  for_row_blocks(stream, N, C, [&](int64_t n, int64_t rows, int) {
-    run(matrix(op.d_x, n), matrix(op.d_out, n), matrix(op.x, n), rows, C, op.approximate);
-  });
-}
-
 void residual_add_forward(Stream& stream, const ResidualAddForward& op) {
   const int64_t N = op.x.dim(0), C = op.x.dim(1);
   const auto run = HWY_DYNAMIC_DISPATCH(add_rows);
   for_row_blocks(stream, N, C, [&](int64_t n, int64_t rows, int) {
-    run(matrix(op.out, n), matrix(op.x, n), matrix(op.residual, n), rows, C);
+    run(AnyMatrix(op.out, n), AnyMatrix(op.x, n), AnyMatrix(op.residual, n), rows, C);
   });
 }
 
 void residual_add_backward(Stream& stream, const ResidualAddBackward& op) {
   const int64_t N = op.d_out.dim(0), C = op.d_out.dim(1);
   for_row_blocks(stream, N, C, [&](int64_t n, int64_t rows, int) {
-    const Matrix d_out = matrix(op.d_out, n), d_x = matrix(op.d_x, n),
-                 d_residual = matrix(op.d_residual, n);
-    const auto bytes = static_cast<size_t>(C) * sizeof(float);
-    for (int64_t r = 0; r < rows; ++r) {
-      std::memcpy(d_residual.row(r), d_out.row(r), bytes);
-      if (d_x.data != d_out.data) std::memcpy(d_x.row(r), d_out.row(r), bytes);
-    }
+    with_type(op.d_out.dtype, [&]<class E>(E) {
+      const auto d_out = matrix<E>(op.d_out, n), d_x = matrix<E>(op.d_x, n),
+                 d_residual = matrix<E>(op.d_residual, n);
+      const auto bytes = static_cast<size_t>(C) * sizeof(E);
+      for (int64_t r = 0; r < rows; ++r) {
+        std::memcpy(d_residual.row(r), d_out.row(r), bytes);
+        if (d_x.data != d_out.data) std::memcpy(d_x.row(r), d_out.row(r), bytes);
+      }
+    });
   });
 }
 
@@ -123,7 +104,7 @@ void softmax_forward(Stream& stream, const SoftmaxForward& op) {
   const int64_t N = op.x.dim(0), C = op.x.dim(1);
   const auto run = HWY_DYNAMIC_DISPATCH(softmax_rows);
   for_row_blocks(stream, N, C, [&](int64_t n, int64_t rows, int) {
-    run(matrix(op.out, n), matrix(op.x, n), rows, C);
+    run(AnyMatrix(op.out, n), AnyMatrix(op.x, n), rows, C);
   });
 }
 
@@ -131,7 +112,7 @@ void softmax_backward(Stream& stream, const SoftmaxBackward& op) {
   const int64_t N = op.forward_out.dim(0), C = op.forward_out.dim(1);
   const auto run = HWY_DYNAMIC_DISPATCH(softmax_backward_rows);
   for_row_blocks(stream, N, C, [&](int64_t n, int64_t rows, int) {
-    run(matrix(op.d_x, n), matrix(op.d_out, n), matrix(op.forward_out, n), rows, C);
+    run(AnyMatrix(op.d_x, n), AnyMatrix(op.d_out, n), AnyMatrix(op.forward_out, n), rows, C);
   });
 }
 
@@ -139,12 +120,10 @@ void softmax_backward(Stream& stream, const SoftmaxBackward& op) {
 }  // namespace cpu
 
 void CpuBackend::add_elementwise() {
-  add<cpu::gelu_forward>();
-  add<cpu::gelu_backward>();
-  add<cpu::residual_add_forward>();
-  add<cpu::residual_add_backward>();
-  add<cpu::softmax_forward>();
-  add<cpu::softmax_backward>();
+  add<cpu::residual_add_forward>(true);
+  add<cpu::residual_add_backward>(true);
+  add<cpu::softmax_forward>(true);
+  add<cpu::softmax_backward>(true);
 }
 
 }  // namespace msltx::ops

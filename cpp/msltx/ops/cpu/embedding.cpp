@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "msltx/ops/cpu/cpu.h"
+#include "msltx/ops/cpu/rows.h"
 #include "msltx/ops/cpu/tasks.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -19,25 +20,25 @@ namespace msltx::ops::cpu::HWY_NAMESPACE {
 
 const auto add_vectors = [](VF a, VF b) { return hn::Add(a, b); };
 
-// out = x + y, n floats.
-void add_row(float* out, const float* x, const float* y, int64_t n) {
-  map(n, out, add_vectors, x, y);
-}
-
-// out = factor x, n floats.
-void multiply_row(float* out, const float* x, float factor, int64_t n) {
-  const VF f = hn::Set(F(), factor);
-  map(n, out, [f](VF v) { return hn::Mul(f, v); }, x);
+// out = x + y, a row of n numbers each; out is of x's type.
+void add_row(AnyMatrix out, AnyMatrix x, AnyMatrix y, int64_t n) {
+  with_type(x.dtype, [&]<class X>(X) {
+    with_type(y.dtype, [&]<class Y>(Y) {
+      map(n, out.as<X>().data, add_vectors, x.as<X>().data, y.as<Y>().data);
+    });
+  });
 }
 
 // table[tokens[i]] += factor x[i], rows in order, `n` columns.
-void scatter_add_rows(Matrix table, const int32_t* tokens, Matrix x, int64_t rows, int64_t n,
+void scatter_add_rows(Matrix table, const int32_t* tokens, AnyMatrix x, int64_t rows, int64_t n,
                       float factor) {
   const VF f = hn::Set(F(), factor);
-  for (int64_t r = 0; r < rows; ++r) {
-    float* to = table.row(tokens[r]);
-    map(n, to, [f](VF a, VF b) { return hn::MulAdd(f, b, a); }, to, x.row(r));
-  }
+  with_type(x.dtype, [&]<class E>(E) {
+    for (int64_t r = 0; r < rows; ++r) {
+      float* to = table.row(tokens[r]);
+      map(n, to, [f](VF a, VF b) HWY_ATTR { return hn::MulAdd(f, b, a); }, to, x.as<E>().row(r));
+    }
+  });
 }
 
 }  // namespace msltx::ops::cpu::HWY_NAMESPACE
@@ -49,24 +50,25 @@ namespace msltx::ops {
 namespace cpu {
 
 HWY_EXPORT(add_row);
-HWY_EXPORT(multiply_row);
 HWY_EXPORT(scatter_add_rows);
 
 namespace {
 
+// Row t of sequence b of a (B, T, C) tensor.
+AnyMatrix token_row(const Tensor& x, int64_t b, int64_t t) {
+  return AnyMatrix(x, b, t * x.stride(1));
+}
+
 void embedding_forward(Stream& stream, const EmbeddingForward& op) {
   const int64_t N = op.out.dim(0), C = op.out.dim(1);
-  const Matrix weight = matrix(op.weight);
   const auto* tokens = op.tokens.data<int32_t>();
-  const auto multiply = HWY_DYNAMIC_DISPATCH(multiply_row);
   for_row_blocks(stream, N, C, [&](int64_t n, int64_t rows, int) {
-    const Matrix out = matrix(op.out, n);
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* from = weight.row(tokens[n + r]);
+    for (int64_t r = n; r < n + rows; ++r) {
+      const AnyMatrix to(op.out, r), from(op.weight, tokens[r]);
       if (op.scale == 1) {
-        std::memcpy(out.row(r), from, static_cast<size_t>(C) * sizeof(float));
+        std::memcpy(to.data, from.data, static_cast<size_t>(C * size_of(from.dtype)));
       } else {
-        multiply(out.row(r), from, op.scale, C);
+        scale_row(to, from, C, op.scale);
       }
     }
   });
@@ -85,23 +87,20 @@ void embedding_backward(Stream& stream, const EmbeddingBackward& op) {
   const auto run = HWY_DYNAMIC_DISPATCH(scatter_add_rows);
   stream.parallel_for(ceil_div(C, kColumns), [&](int64_t task, int) {
     const int64_t first = task * kColumns, count = std::min(kColumns, C - first);
-    Matrix d_weight = matrix(op.d_weight), d_out = matrix(op.d_out);
+    Matrix d_weight = matrix(op.d_weight);
     d_weight.data += first;
-    d_out.data += first;
-    run(d_weight, tokens, d_out, N, count, op.scale);
+    run(d_weight, tokens, AnyMatrix(op.d_out, 0, first), N, count, op.scale);
   });
 }
 
 void positional_embedding_add_forward(Stream& stream, const PositionalEmbeddingAddForward& op) {
   const int64_t T = op.x.dim(1), C = op.x.dim(2);
-  const Matrix positions = matrix(op.positions);
   const auto run = HWY_DYNAMIC_DISPATCH(add_row);
   for_row_blocks(stream, op.x.dim(0) * T, C, [&](int64_t n, int64_t rows, int) {
     for (int64_t r = n; r < n + rows; ++r) {
       const int64_t b = r / T, t = r % T;
       const int64_t offset = op.offsets.defined() ? op.offsets.data<int32_t>()[b] : op.offset;
-      run(op.out.data() + b * op.out.stride(0) + t * op.out.stride(1),
-          op.x.data() + b * op.x.stride(0) + t * op.x.stride(1), positions.row(offset + t), C);
+      run(token_row(op.out, b, t), token_row(op.x, b, t), AnyMatrix(op.positions, offset + t), C);
     }
   });
 }
@@ -117,7 +116,7 @@ void positional_embedding_add_backward(Stream& stream, const PositionalEmbedding
       const int64_t t = r - op.offset;
       if (t < 0 || t >= T) continue;
       for (int64_t b = 0; b < B; ++b) {
-        run(sum, sum, op.d_out.data() + b * op.d_out.stride(0) + t * op.d_out.stride(1), C);
+        run({sum, C}, {sum, C}, token_row(op.d_out, b, t), C);
       }
     }
   });
@@ -127,10 +126,10 @@ void positional_embedding_add_backward(Stream& stream, const PositionalEmbedding
 }  // namespace cpu
 
 void CpuBackend::add_embedding() {
-  add<cpu::embedding_forward>();
-  add<cpu::embedding_backward>();
-  add<cpu::positional_embedding_add_forward>();
-  add<cpu::positional_embedding_add_backward>();
+  add<cpu::embedding_forward>(true);
+  add<cpu::embedding_backward>(true);
+  add<cpu::positional_embedding_add_forward>(true);
+  add<cpu::positional_embedding_add_backward>(true);
 }
 
 }  // namespace msltx::ops

@@ -1,6 +1,7 @@
-// c (+)= a b on small tiles of float32, for attention: operands where they lie (any row stride, a
-// also transposed), and triangular ranges cut out strip by strip, which a library's product cannot
-// do. Compiled once per instruction set.
+// c (+)= a b on small tiles, for attention: operands where they lie (any row stride, a also
+// transposed), and triangular ranges cut out strip by strip, which a library's product cannot do. c
+// is float32; operands are too, or pairs of bfloat16 (pairs-inl.h). Compiled once per instruction
+// set.
 //
 // A tile of kStrip rows by kVectors vectors of c is held in registers: with 4 x 4, sixteen chains
 // of additions hide their latency, and each element of b loaded serves four rows. b is taken in
@@ -28,6 +29,11 @@ constexpr int64_t kInner = 64;
 
 HWY_INLINE int64_t panel_width() { return kVectors * lanes(); }
 
+// How factors are multiplied and added up: numbers of float32.
+struct Numbers {
+  static HWY_INLINE VF multiply_add(VF a, VF b, VF sum) { return hn::MulAdd(a, b, sum); }
+};
+
 // Element (r, k) of a is at data + r * row + k * inner.
 struct Left {
   const float* data;
@@ -48,7 +54,7 @@ struct Range {
 };
 
 // kRows rows by kCount vectors, of which the last has `count` columns.
-template <int kRows, int kCount, class Io>
+template <class Factors, int kRows, int kCount, class Io>
 HWY_INLINE void tile(Io io, int64_t count, Matrix c, Left a, const float* b, int64_t b_row,
                      int64_t begin, int64_t end, bool accumulate) {
   const int64_t N = lanes();
@@ -65,7 +71,9 @@ HWY_INLINE void tile(Io io, int64_t count, Matrix c, Left a, const float* b, int
     for (int v = 0; v < kCount; ++v) row[v] = io.load(y + v * N, count);
     for (int r = 0; r < kRows; ++r) {
       const VF factor = hn::Set(F(), x[r * a.row]);
-      for (int v = 0; v < kCount; ++v) s[r][v] = hn::MulAdd(factor, row[v], s[r][v]);
+      for (int v = 0; v < kCount; ++v) {
+        s[r][v] = Factors::multiply_add(factor, row[v], s[r][v]);
+      }
     }
   }
   for (int r = 0; r < kRows; ++r) {
@@ -74,38 +82,38 @@ HWY_INLINE void tile(Io io, int64_t count, Matrix c, Left a, const float* b, int
 }
 
 // kRows rows by at most one panel of columns.
-template <int kRows>
+template <class Factors, int kRows>
 HWY_INLINE void strip(Matrix c, Left a, const float* b, int64_t b_row, int64_t columns,
                       int64_t begin, int64_t end, bool accumulate) {
   const int64_t N = lanes(), whole = HWY_MIN(columns / N, int64_t{kVectors});
   switch (whole) {
     case 4:
       if constexpr (kVectors >= 4)
-        tile<kRows, 4>(Whole(), N, c, a, b, b_row, begin, end, accumulate);
+        tile<Factors, kRows, 4>(Whole(), N, c, a, b, b_row, begin, end, accumulate);
       break;
     case 3:
       if constexpr (kVectors >= 4)
-        tile<kRows, 3>(Whole(), N, c, a, b, b_row, begin, end, accumulate);
+        tile<Factors, kRows, 3>(Whole(), N, c, a, b, b_row, begin, end, accumulate);
       break;
     case 2:
-      tile<kRows, 2>(Whole(), N, c, a, b, b_row, begin, end, accumulate);
+      tile<Factors, kRows, 2>(Whole(), N, c, a, b, b_row, begin, end, accumulate);
       break;
     case 1:
-      tile<kRows, 1>(Whole(), N, c, a, b, b_row, begin, end, accumulate);
+      tile<Factors, kRows, 1>(Whole(), N, c, a, b, b_row, begin, end, accumulate);
       break;
     default:
       break;
   }
   const int64_t done = whole * N;
   if (whole < kVectors && done < columns) {
-    tile<kRows, 1>(Part(), columns - done, {c.data + done, c.stride}, a, b + done, b_row, begin,
-                   end, accumulate);
+    tile<Factors, kRows, 1>(Part(), columns - done, {c.data + done, c.stride}, a, b + done, b_row,
+                            begin, end, accumulate);
   }
 }
 
 // c (+)= a b; range(first, rows) says what a strip of rows needs. Columns past a strip's range are
 // left alone, so b need not be defined there.
-template <class RangeOf>
+template <class Factors = Numbers, class RangeOf>
 HWY_INLINE void multiply(Matrix c, Left a, Right b, int64_t rows, int64_t columns, int64_t inner,
                          bool accumulate, const RangeOf& range) {
   for (int64_t k = 0; k < HWY_MAX(inner, int64_t{1}); k += kInner) {
@@ -122,9 +130,9 @@ HWY_INLINE void multiply(Matrix c, Left a, Right b, int64_t rows, int64_t column
           const Matrix to{c.row(r) + j, c.stride};
           const Left from{a.data + r * a.row, a.row, a.inner};
           if (height == kStrip) {
-            strip<kStrip>(to, from, panel, b.row, width, begin, end, add);
+            strip<Factors, kStrip>(to, from, panel, b.row, width, begin, end, add);
           } else {
-            strip<1>(to, from, panel, b.row, width, begin, end, add);
+            strip<Factors, 1>(to, from, panel, b.row, width, begin, end, add);
           }
         }
         r += height;

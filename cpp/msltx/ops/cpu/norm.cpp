@@ -72,12 +72,12 @@ HWY_INLINE void forward(const ResidualLayernormForward& op, int64_t n) {
 }
 
 // d_x of rows [n, n + kRows); adds to d_gamma and d_beta, which may be null.
-template <int kRows>
+template <int kRows, class E>
 HWY_INLINE void backward(const ResidualLayernormBackwardData& op, int64_t n, float* d_gamma,
                          float* d_beta) {
   const int64_t C = op.sum.dim(1);
-  const Matrix x = matrix(op.sum, n), d_out = matrix(op.d_out, n), d_sum = matrix(op.d_sum, n),
-               d_x = matrix(op.d_x, n);
+  const auto x = matrix<E>(op.sum, n), d_out = matrix<E>(op.d_out, n),
+             d_sum = matrix<E>(op.d_sum, n), d_x = matrix<E>(op.d_x, n);
   const float* gamma = op.gamma.data();
   float mean[kRows], rstd[kRows];
   if (op.mean.defined() && op.rstd.defined()) {
@@ -134,9 +134,11 @@ void layernorm_forward_rows(const ResidualLayernormForward& op, int64_t n, int64
 
 void layernorm_backward_rows(const ResidualLayernormBackwardData& op, int64_t n, int64_t rows,
                              float* d_gamma, float* d_beta) {
-  const int64_t end = n + rows;
-  for (; n + kTogether <= end; n += kTogether) backward<kTogether>(op, n, d_gamma, d_beta);
-  for (; n < end; ++n) backward<1>(op, n, d_gamma, d_beta);
+  with_type(op.sum.dtype, [&]<class E>(E) {
+    const int64_t end = n + rows;
+    for (; n + kTogether <= end; n += kTogether) backward<kTogether, E>(op, n, d_gamma, d_beta);
+    for (; n < end; ++n) backward<1, E>(op, n, d_gamma, d_beta);
+  });
 }
 
 }  // namespace msltx::ops::cpu::HWY_NAMESPACE
@@ -226,10 +228,10 @@ void layernorm_backward_weights(Stream&, const LayernormBackwardWeights& op) {
 
 void CpuBackend::add_norm() {
   add<cpu::layernorm_forward>(true);
-  add<cpu::layernorm_backward_data, cpu::layernorm_backward_data_scratch>();
+  add<cpu::layernorm_backward_data, cpu::layernorm_backward_data_scratch>(true);
   add<cpu::layernorm_backward_weights>();
   add<cpu::residual_layernorm_forward>(true);
-  add<cpu::residual_layernorm_backward_data, cpu::residual_layernorm_backward_data_scratch>();
+  add<cpu::residual_layernorm_backward_data, cpu::residual_layernorm_backward_data_scratch>(true);
 }
 
 }  // namespace msltx::ops

@@ -64,11 +64,11 @@ HWY_INLINE void forward(const ResidualRmsnormForward& op, int64_t n) {
 }
 
 // d_x of rows [n, n + kRows); adds to d_gamma, which may be null.
-template <int kRows>
+template <int kRows, class E>
 HWY_INLINE void backward(const ResidualRmsnormBackwardData& op, int64_t n, float* d_gamma) {
   const int64_t C = op.sum.dim(1);
-  const Matrix x = matrix(op.sum, n), d_out = matrix(op.d_out, n), d_sum = matrix(op.d_sum, n),
-               d_x = matrix(op.d_x, n);
+  const auto x = matrix<E>(op.sum, n), d_out = matrix<E>(op.d_out, n),
+             d_sum = matrix<E>(op.d_sum, n), d_x = matrix<E>(op.d_x, n);
   const float* gamma = op.gamma.data();
   const VF offset = set(op.plus_one ? 1.0f : 0.0f);
   float rstd[kRows];
@@ -117,9 +117,11 @@ void rmsnorm_forward_rows(const ResidualRmsnormForward& op, int64_t n, int64_t r
 
 void rmsnorm_backward_rows(const ResidualRmsnormBackwardData& op, int64_t n, int64_t rows,
                            float* d_gamma) {
-  const int64_t end = n + rows;
-  for (; n + kTogether <= end; n += kTogether) backward<kTogether>(op, n, d_gamma);
-  for (; n < end; ++n) backward<1>(op, n, d_gamma);
+  with_type(op.sum.dtype, [&]<class E>(E) {
+    const int64_t end = n + rows;
+    for (; n + kTogether <= end; n += kTogether) backward<kTogether, E>(op, n, d_gamma);
+    for (; n < end; ++n) backward<1, E>(op, n, d_gamma);
+  });
 }
 
 }  // namespace msltx::ops::cpu::HWY_NAMESPACE
@@ -199,10 +201,10 @@ void rmsnorm_backward_weights(Stream&, const RmsnormBackwardWeights& op) {
 
 void CpuBackend::add_rmsnorm() {
   add<cpu::rmsnorm_forward>(true);
-  add<cpu::rmsnorm_backward_data, cpu::rmsnorm_backward_data_scratch>();
+  add<cpu::rmsnorm_backward_data, cpu::rmsnorm_backward_data_scratch>(true);
   add<cpu::rmsnorm_backward_weights>();
   add<cpu::residual_rmsnorm_forward>(true);
-  add<cpu::residual_rmsnorm_backward_data, cpu::residual_rmsnorm_backward_data_scratch>();
+  add<cpu::residual_rmsnorm_backward_data, cpu::residual_rmsnorm_backward_data_scratch>(true);
 }
 
 }  // namespace msltx::ops

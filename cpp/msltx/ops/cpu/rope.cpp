@@ -16,11 +16,13 @@ namespace msltx::ops::cpu::HWY_NAMESPACE {
 constexpr int64_t kPairs = 256;
 
 // Pairs [first, first + count) of hs/2, each of them hs/2 apart.
-HWY_INLINE void rotate_halves(Matrix out_heads, Matrix x_heads, int64_t heads, const float* cosines,
-                              const float* sines, int64_t first_pair, int64_t count, int64_t half) {
+template <class E>
+HWY_INLINE void rotate_halves(MatrixOf<E> out_heads, MatrixOf<E> x_heads, int64_t heads,
+                              const float* cosines, const float* sines, int64_t first_pair,
+                              int64_t count, int64_t half) {
   for (int64_t h = 0; h < heads; ++h) {
-    const float* x = x_heads.row(h) + first_pair;
-    float* out = out_heads.row(h) + first_pair;
+    const E* x = x_heads.row(h) + first_pair;
+    E* out = out_heads.row(h) + first_pair;
     for_vectors(0, count, [&](auto io, int64_t i, int64_t lanes_used) HWY_ATTR {
       const VF c = io.load(cosines + i, lanes_used), s = io.load(sines + i, lanes_used);
       const VF a = io.load(x + i, lanes_used), b = io.load(x + half + i, lanes_used);
@@ -32,17 +34,18 @@ HWY_INLINE void rotate_halves(Matrix out_heads, Matrix x_heads, int64_t heads, c
 
 // Neighbours: cosines has each one twice, sines -sin and sin, so that out = x cos + x' sin with the
 // two of a pair exchanged in x'.
-HWY_INLINE void rotate_neighbours(Matrix out_heads, Matrix x_heads, int64_t heads,
+template <class E>
+HWY_INLINE void rotate_neighbours(MatrixOf<E> out_heads, MatrixOf<E> x_heads, int64_t heads,
                                   const float* cosines, const float* sines, int64_t first_pair,
                                   int64_t count) {
   for (int64_t h = 0; h < heads; ++h) {
-    const float* x = x_heads.row(h) + 2 * first_pair;
-    float* out = out_heads.row(h) + 2 * first_pair;
+    const E* x = x_heads.row(h) + 2 * first_pair;
+    E* out = out_heads.row(h) + 2 * first_pair;
 #if HWY_TARGET == HWY_SCALAR
     for (int64_t i = 0; i < 2 * count; i += 2) {
-      const float a = x[i], b = x[i + 1];
-      out[i] = a * cosines[i] + b * sines[i];
-      out[i + 1] = b * cosines[i + 1] + a * sines[i + 1];
+      const auto a = static_cast<float>(x[i]), b = static_cast<float>(x[i + 1]);
+      out[i] = E(a * cosines[i] + b * sines[i]);
+      out[i + 1] = E(b * cosines[i + 1] + a * sines[i + 1]);
     }
 #else
     for_vectors(0, 2 * count, [&](auto io, int64_t i, int64_t lanes_used) HWY_ATTR {
@@ -55,8 +58,9 @@ HWY_INLINE void rotate_neighbours(Matrix out_heads, Matrix x_heads, int64_t head
 }
 
 // The heads of one position, in rows of out and x; `turn` is 1 forwards and -1 backwards.
-void rotate_heads(Matrix out, Matrix x, int64_t heads, const float* table, int64_t hs, bool split,
-                  float turn) {
+template <class E>
+HWY_INLINE void rotate_typed(MatrixOf<E> out, MatrixOf<E> x, int64_t heads, const float* table,
+                             int64_t hs, bool split, float turn) {
   float cosines[2 * kPairs], sines[2 * kPairs];
   const int64_t half = hs / 2;
   for (int64_t first_pair = 0; first_pair < half; first_pair += kPairs) {
@@ -79,6 +83,13 @@ void rotate_heads(Matrix out, Matrix x, int64_t heads, const float* table, int64
   }
 }
 
+void rotate_heads(AnyMatrix out, AnyMatrix x, int64_t heads, const float* table, int64_t hs,
+                  bool split, float turn) {
+  with_type(x.dtype, [&]<class E>(E) {
+    rotate_typed(out.as<E>(), x.as<E>(), heads, table, hs, split, turn);
+  });
+}
+
 }  // namespace msltx::ops::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -90,6 +101,13 @@ HWY_EXPORT(rotate_heads);
 
 namespace {
 
+// The heads of a (B, heads, T, hs) tensor at one position, as rows.
+AnyMatrix heads_at(const Tensor& t, int64_t b, int64_t position) {
+  AnyMatrix rows(t, b, position * t.stride(2));
+  rows.stride = t.stride(1);
+  return rows;
+}
+
 template <class Op>
 void rotate(Stream& stream, const Op& op, const Tensor& out, const Tensor& x, float turn) {
   const int64_t nh = x.dim(1), T = x.dim(2), hs = x.dim(3);
@@ -99,8 +117,7 @@ void rotate(Stream& stream, const Op& op, const Tensor& out, const Tensor& x, fl
       const int64_t b = n / T, t = n % T;
       const int64_t offset =
           op.offsets.defined() ? op.offsets.template data<int32_t>()[b] : op.offset;
-      run({out.data() + b * out.stride(0) + t * out.stride(2), out.stride(1)},
-          {x.data() + b * x.stride(0) + t * x.stride(2), x.stride(1)}, nh,
+      run(heads_at(out, b, t), heads_at(x, b, t), nh,
           op.table.data() + (offset + t) * op.table.stride(0), hs,
           op.layout == RopeLayout::half_split, turn);
     }
@@ -117,8 +134,8 @@ void rope_backward(Stream& stream, const RopeBackward& op) {
 }  // namespace cpu
 
 void CpuBackend::add_rope() {
-  add<cpu::rope_forward>();
-  add<cpu::rope_backward>();
+  add<cpu::rope_forward>(true);
+  add<cpu::rope_backward>(true);
 }
 
 }  // namespace msltx::ops

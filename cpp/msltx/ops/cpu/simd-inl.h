@@ -134,7 +134,8 @@ HWY_INLINE void map(int64_t n, Out* out, const Fn& fn, const In*... in) {
   });
 }
 
-HWY_INLINE void fill(int64_t n, float* out, float value) {
+template <class T>
+HWY_INLINE void fill(int64_t n, T* out, float value) {
   for_vectors(0, n, [&](auto io, int64_t i, int64_t count) HWY_ATTR {
     io.store(hn::Set(F(), value), out + i, count);
   });
@@ -155,10 +156,10 @@ HWY_INLINE double sum(int64_t n, const Fn& fn, const In*... in) {
     const int64_t end = HWY_MIN(n, i + sum_block());
     VF s0 = hn::Zero(F()), s1 = s0, s2 = s0, s3 = s0;
     for (; i + 4 * N <= end; i += 4 * N) {
-      s0 = hn::Add(s0, fn(hn::LoadU(F(), in + i)...));
-      s1 = hn::Add(s1, fn(hn::LoadU(F(), in + i + N)...));
-      s2 = hn::Add(s2, fn(hn::LoadU(F(), in + i + 2 * N)...));
-      s3 = hn::Add(s3, fn(hn::LoadU(F(), in + i + 3 * N)...));
+      s0 = hn::Add(s0, fn(Whole().load(in + i, N)...));
+      s1 = hn::Add(s1, fn(Whole().load(in + i + N, N)...));
+      s2 = hn::Add(s2, fn(Whole().load(in + i + 2 * N, N)...));
+      s3 = hn::Add(s3, fn(Whole().load(in + i + 3 * N, N)...));
     }
     for_vectors(i, end, [&](auto io, int64_t j, int64_t count) HWY_ATTR {
       s0 = hn::Add(s0, io.clear(fn(io.load(in + j, count)...), count));
@@ -186,26 +187,29 @@ HWY_INLINE void sums(int64_t n, double (&totals)[kSums], const Body& body) {
 // A maximum of vectors may lose a NaN. Where `top`, the maximum of x[0..n), is -inf, NaN if there
 // is one: otherwise a row of NaN would pass for a row without an entry. Elsewhere a NaN shows in
 // what is computed next.
-HWY_INLINE float or_nan(float top, const float* x, int64_t n) {
+template <class T>
+HWY_INLINE float or_nan(float top, const T* x, int64_t n) {
   for (int64_t i = 0; i < n && top == -kInfinity; ++i) {
-    if (x[i] != x[i]) return x[i];
+    const auto value = static_cast<float>(x[i]);
+    if (value != value) return value;
   }
   return top;
 }
 
 // The largest of x[0..n), -inf where n is 0; with a NaN among them not -inf.
-HWY_INLINE float largest(int64_t n, const float* x) {
+template <class T>
+HWY_INLINE float largest(int64_t n, const T* x) {
   const int64_t N = lanes();
   const VF lowest = hn::Set(F(), -kInfinity);
   VF m0 = lowest, m1 = lowest, m2 = lowest, m3 = lowest;
   int64_t i = 0;
   for (; i + 4 * N <= n; i += 4 * N) {
-    m0 = hn::Max(m0, hn::LoadU(F(), x + i));
-    m1 = hn::Max(m1, hn::LoadU(F(), x + i + N));
-    m2 = hn::Max(m2, hn::LoadU(F(), x + i + 2 * N));
-    m3 = hn::Max(m3, hn::LoadU(F(), x + i + 3 * N));
+    m0 = hn::Max(m0, Whole().load(x + i, N));
+    m1 = hn::Max(m1, Whole().load(x + i + N, N));
+    m2 = hn::Max(m2, Whole().load(x + i + 2 * N, N));
+    m3 = hn::Max(m3, Whole().load(x + i + 3 * N, N));
   }
-  for (; i + N <= n; i += N) m0 = hn::Max(m0, hn::LoadU(F(), x + i));
+  for (; i + N <= n; i += N) m0 = hn::Max(m0, Whole().load(x + i, N));
   if (i < n) m1 = hn::Max(m1, hn::IfThenElse(first(n - i), load_part(x + i, n - i), lowest));
   return or_nan(max_of_lanes(hn::Max(hn::Max(m0, m1), hn::Max(m2, m3))), x, n);
 }

@@ -18,6 +18,7 @@ struct MatrixOf {
 
   explicit operator bool() const { return data != nullptr; }
   T* row(int64_t i) const { return data + i * stride; }
+  MatrixOf from(int64_t i) const { return {row(i), stride}; }
 };
 using Matrix = MatrixOf<float>;
 
@@ -53,7 +54,20 @@ struct AnyMatrix {
   MatrixOf<T> as() const {
     return {static_cast<T*>(data), stride};
   }
+  // From row i on.
+  AnyMatrix from(int64_t i) const {
+    AnyMatrix rest = *this;
+    rest.data = static_cast<char*>(data) + i * stride * size_of(dtype);
+    return rest;
+  }
 };
+
+// A (B, heads, rows, columns) tensor at [b, head].
+inline AnyMatrix head_of(const Tensor& t, int64_t b, int64_t head) {
+  AnyMatrix rows(t, b, head * t.stride(1));
+  rows.stride = t.stride(2);
+  return rows;
+}
 
 // fn(float()) or fn(bfloat16()).
 template <class Fn>
