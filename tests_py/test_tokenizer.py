@@ -422,3 +422,52 @@ def test_training_on_a_sample_draws_from_all_files(tmp_path: Path) -> None:
             trained(sample=sample)
     with pytest.raises(ValueError, match="give a share"):
         msltx.Tokenizer.train(texts=["a"], sample=100)
+
+
+def test_roles_come_from_the_files_beside_it(tmp_path: Path) -> None:
+    tok = Tokenizer.train(
+        texts=["low lower lowest"], special_tokens=["<p>", "<u>", "<b>", "<e>"], vocab_size=262
+    )
+    assert [tok.pad_id, tok.unk_id, tok.bos_id, tok.eos_id] == [None] * 4
+    path = tok.save(tmp_path / "tokenizer.json")
+    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<b>", "pad_token": null}')
+    (tmp_path / "special_tokens_map.json").write_text(
+        '{"eos_token": {"content": "<e>", "lstrip": false}, "bos_token": "<u>"}'
+    )
+    told = Tokenizer.load(path)
+    assert [told.pad_id, told.unk_id, told.bos_id, told.eos_id] == [None, None, 2, 3]
+    asked = Tokenizer.load(tmp_path, pad_token="<p>", eos_token="<u>")
+    assert [asked.pad_id, asked.unk_id, asked.bos_id, asked.eos_id] == [0, None, 2, 1]
+    kept = Tokenizer.from_json(asked.to_json())
+    assert [kept.pad_id, kept.unk_id, kept.bos_id, kept.eos_id] == [0, None, 2, 1]
+    with pytest.raises(msltx.FileError, match="pad_token is <x>, which is not in the vocabulary"):
+        Tokenizer.load(path, pad_token="<x>")
+    (tmp_path / "tokenizer_config.json").write_text("[1]")
+    with pytest.raises(msltx.FileError, match=r"tokenizer_config\.json is not a JSON object"):
+        Tokenizer.load(path)
+
+
+def test_training_is_recorded(tmp_path: Path) -> None:
+    texts = ["low lower lowest " * 20] * 50
+    tok = Tokenizer.train(
+        texts=texts, vocab_size=270, sample=0.25, sample_seed=7, strip_accents=True
+    )
+    assert tok.training == {
+        "model": "bpe",
+        "vocab_size": 270,
+        "min_frequency": 2,
+        "cleaning": ["strip_accents"],
+        "sample": {"share": 0.25, "seed": 7},
+    }
+    assert Tokenizer.load(tok.save(tmp_path / "t.json")).training == tok.training
+
+
+@pytest.mark.parametrize("model", ["bpe", "char_bpe", "wordpiece", "unigram", "word_level"])
+def test_the_hugging_face_library_lets_the_record_stand(model: str, tmp_path: Path) -> None:
+    hf = hugging_face()
+    tok = Tokenizer.train(texts=["low lower lowest " * 20], vocab_size=300, model=model)
+    assert '"msltx"' in tok.to_json()
+    peer = hf.Tokenizer.from_str(tok.to_json())
+    assert (
+        peer.encode("low lowest", add_special_tokens=False).ids == tok.encode("low lowest").tolist()
+    )

@@ -230,11 +230,18 @@ void register_text(py::module_& m) {
       .def_static(
           "load",
           [](const Path& path, std::string split,
-             std::vector<std::pair<std::string, int32_t>> special_tokens) {
-            return Tokenizer::load(path, {std::move(split), std::move(special_tokens)});
+             std::vector<std::pair<std::string, int32_t>> special_tokens,
+             std::optional<std::string> pad_token, std::optional<std::string> unk_token,
+             std::optional<std::string> bos_token, std::optional<std::string> eos_token) {
+            return Tokenizer::load(path, {.split = std::move(split),
+                                          .special_tokens = std::move(special_tokens),
+                                          .roles = {std::move(pad_token), std::move(unk_token),
+                                                    std::move(bos_token), std::move(eos_token)}});
           },
           py::arg("path"), py::arg("split") = "",
           py::arg("special_tokens") = std::vector<std::pair<std::string, int32_t>>(),
+          py::arg("pad_token") = py::none(), py::arg("unk_token") = py::none(),
+          py::arg("bos_token") = py::none(), py::arg("eos_token") = py::none(),
           py::call_guard<py::gil_scoped_release>())
       .def_static(
           "from_json", [](const std::string& json) { return Tokenizer::from_json(json); },
@@ -274,6 +281,7 @@ void register_text(py::module_& m) {
       .def_property_readonly("model", &Tokenizer::model_name)
       .def_property_readonly("num_merges",
                              [](const Tokenizer& self) { return self.spec().merges.size(); })
+      .def_property_readonly("training", [](const Tokenizer& self) { return self.spec().training; })
       .def_property_readonly("lowercase",
                              [](const Tokenizer& self) { return self.spec().lowercase; })
       .def_property_readonly("pad_id", [](const Tokenizer& self) { return self.roles().pad; })

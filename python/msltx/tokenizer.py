@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -279,6 +280,10 @@ class Tokenizer:
         *,
         split: str | None = None,
         special_tokens: Mapping[str, int] | None = None,
+        pad_token: str | None = None,
+        unk_token: str | None = None,
+        bos_token: str | None = None,
+        eos_token: str | None = None,
     ) -> Tokenizer:
         """Load a Hugging Face ``tokenizer.json``, a ``.tiktoken`` or a SentencePiece ``.model``.
 
@@ -291,6 +296,10 @@ class Tokenizer:
             told by their names (``cl100k_base.tiktoken``), with their special tokens.
         special_tokens : mapping of str to int, optional
             Special tokens of a ``.tiktoken`` file and their ids.
+        pad_token, unk_token, bos_token, eos_token : str, optional
+            The tokens with these roles. By default what ``tokenizer_config.json`` and
+            ``special_tokens_map.json`` beside the file say, else the usual names (``[PAD]``,
+            ``</s>`` ...). Roles are kept when the tokenizer is saved.
 
         Raises
         ------
@@ -301,13 +310,14 @@ class Tokenizer:
             A split pattern that is not known, or none where one is needed.
         """
         special = list((special_tokens or {}).items())
-        return cls._of(_core.Tokenizer.load(os.fspath(path), split or "", special))
+        roles = (pad_token, unk_token, bos_token, eos_token)
+        return cls._of(_core.Tokenizer.load(os.fspath(path), split or "", special, *roles))
 
     @classmethod
     def load_from_model(cls, path: str | os.PathLike[str]) -> Tokenizer | None:
         """Load the tokenizer of a model folder, a checkpoint or a run; None where it has none."""
-        json = _core.load_tokenizer_json(os.fspath(path))
-        return cls.from_json(json) if json else None
+        written = _core.load_tokenizer_json(os.fspath(path))
+        return cls.from_json(written) if written else None
 
     @classmethod
     def from_json(cls, json: str) -> Tokenizer:
@@ -501,6 +511,12 @@ class Tokenizer:
     def special_tokens(self) -> dict[str, int]:
         """Special tokens and their ids."""
         return self._engine.special_tokens()
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What it was trained with, as far as its file says; empty for files of others."""
+        written = self._engine.training
+        return json.loads(written) if written else {}
 
     @property
     def pad_id(self) -> int | None:

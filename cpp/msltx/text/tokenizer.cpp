@@ -19,16 +19,6 @@ namespace {
 
 constexpr std::string_view kFileName = "tokenizer.json";
 
-std::optional<int32_t> role(const std::vector<AddedToken>& added,
-                            std::initializer_list<std::string_view> names) {
-  for (const std::string_view name : names) {
-    for (const AddedToken& token : added) {
-      if (token.special && token.content == name) return token.id;
-    }
-  }
-  return std::nullopt;
-}
-
 // Whether plain text can give the token: it is a byte's, or a merge makes it.
 bool comes_from_bytes(const std::string& token, const TokenizerSpec& spec) {
   const auto bytes = from_byte_alphabet(token);
@@ -63,14 +53,6 @@ TokenizerSpec sentencepiece_spec(std::string bytes, const std::string& name) {
   if (file.bos_id >= 0 && file.bos_id < size) spec.prefix.push_back(file.bos_id);
   spec.sentencepiece = std::move(bytes);
   return spec;
-}
-
-TokenRoles find_roles(const std::vector<AddedToken>& added) {
-  return {.pad = role(added, {"[PAD]", "<pad>", "<|pad|>", "<|padding|>"}),
-          .unk = role(added, {"[UNK]", "<unk>"}),
-          .bos = role(added, {"[BOS]", "<bos>", "<s>", "<|begin_of_text|>", "<|startoftext|>",
-                              "<|endoftext|>"}),
-          .eos = role(added, {"[EOS]", "<eos>", "</s>", "<|end_of_text|>", "<|endoftext|>"})};
 }
 
 // Every token by id, the model's and the added ones.
@@ -148,6 +130,18 @@ void Tokenizer::State::make_sentencepiece() {
            .eos = role(file.eos_id)};
 }
 
+void Tokenizer::State::set_named_roles() {
+  for (const Role& role : kRoles) {
+    const auto& name = spec.roles.*role.token;
+    if (!name) continue;
+    const auto found = ids.find(*name);
+    if (found == ids.end()) {
+      throw ValueError(concat(role.name, "_token is ", *name, ", which is not in the vocabulary"));
+    }
+    roles.*role.id = found->second;
+  }
+}
+
 void Tokenizer::State::make_matchers() {
   if (!spec.sentencepiece.empty()) return;
   std::vector<AddedToken> raw, normalized;
@@ -200,6 +194,7 @@ Tokenizer::Tokenizer(TokenizerSpec spec) {
   state->make_matchers();
   if (state->byte_level()) state->make_byte_level();
   if (state->spec.sentencepiece.empty()) state->roles = find_roles(state->spec.added);
+  state->set_named_roles();
   state_ = std::move(state);
 }
 
@@ -207,30 +202,51 @@ Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
-Tokenizer Tokenizer::load(const Path& path, const LoadOptions& options) {
-  if (path.extension() == ".tiktoken") {
-    const auto known = known_encoding(path.stem().string());
-    const auto split = options.split.empty() && known ? std::optional(known->split)
-                                                      : split_pattern_from_name(options.split);
-    if (!split) {
-      throw ValueError(concat("split is ", options.split.empty() ? "not given" : options.split,
-                              "; for ", path.string(),
-                              " it takes gpt2, cl100k, o200k, llama3 or qwen2"));
-    }
-    const bool own = options.special_tokens.empty() && options.split.empty();
-    return Tokenizer(parse_tiktoken(read_file(path), path.string(), *split,
-                                    own ? known->special_tokens : options.special_tokens));
+namespace {
+
+TokenizerSpec load_tiktoken(const Path& path, const LoadOptions& options) {
+  const auto known = known_encoding(path.stem().string());
+  const auto split = options.split.empty() && known ? std::optional(known->split)
+                                                    : split_pattern_from_name(options.split);
+  if (!split) {
+    throw ValueError(concat("split is ", options.split.empty() ? "not given" : options.split,
+                            "; for ", path.string(),
+                            " it takes gpt2, cl100k, o200k, llama3 or qwen2"));
   }
-  if (path.extension() == ".model" && options.split.empty() && options.special_tokens.empty()) {
-    return Tokenizer(sentencepiece_spec(read_file(path), path.string()));
-  }
+  const bool own = options.special_tokens.empty() && options.split.empty();
+  return parse_tiktoken(read_file(path), path.string(), *split,
+                        own ? known->special_tokens : options.special_tokens);
+}
+
+TokenizerSpec load_spec(const Path& path, const LoadOptions& options) {
+  if (path.extension() == ".tiktoken") return load_tiktoken(path, options);
   if (!options.split.empty() || !options.special_tokens.empty()) {
     throw ValueError(
         concat("split and special_tokens are for .tiktoken files, not for ", path.string()));
   }
+  if (path.extension() == ".model") return sentencepiece_spec(read_file(path), path.string());
   std::error_code error;  // a path that cannot be looked at is read_file's to report
   const Path file = std::filesystem::is_directory(path, error) ? path / kFileName : path;
-  return from_json(read_file(file), file.string());
+  TokenizerSpec spec = parse_tokenizer_json(read_file(file), file.string());
+  const RoleNames said = read_role_names(file.parent_path());
+  for (const Role& role : kRoles) {
+    if (said.*role.token) spec.roles.*role.token = said.*role.token;
+  }
+  return spec;
+}
+
+}  // namespace
+
+Tokenizer Tokenizer::load(const Path& path, const LoadOptions& options) {
+  TokenizerSpec spec = load_spec(path, options);
+  for (const Role& role : kRoles) {
+    if (options.roles.*role.token) spec.roles.*role.token = options.roles.*role.token;
+  }
+  try {
+    return Tokenizer(std::move(spec));
+  } catch (const ValueError& error) {
+    throw FileError(concat(path.string(), ": ", error.what()));
+  }
 }
 
 Tokenizer Tokenizer::from_json(std::string_view json, const std::string& name) {

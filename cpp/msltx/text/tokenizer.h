@@ -22,14 +22,10 @@
 #include "msltx/text/piece_table.h"
 #include "msltx/text/progress.h"
 #include "msltx/text/split_pattern.h"
+#include "msltx/text/token_roles.h"
 #include "msltx/text/train_options.h"
 
 namespace msltx::text {
-
-// The ids that play a part in training and generation; by the usual names of special tokens.
-struct TokenRoles {
-  std::optional<int32_t> pad, unk, bos, eos;
-};
 
 // Everything a tokenizer is made of. tokenizer_json.h reads and writes it; Tokenizer checks it.
 struct TokenizerSpec {
@@ -56,20 +52,20 @@ struct TokenizerSpec {
   std::string sentencepiece;
   // As a file set them; nothing here truncates or pads unasked.
   std::string truncation, padding;
+  RoleNames roles;       // where they are not the usual ones
+  std::string training;  // JSON: what it was trained with; empty where that is not known
 };
 
 // Of the bytes of a SentencePiece .model. Throws FileError, beginning with `name`, for what is not
 // read.
 TokenizerSpec sentencepiece_spec(std::string bytes, const std::string& name);
 
-// By the usual names of special tokens.
-TokenRoles find_roles(const std::vector<AddedToken>& added);
-
-// What a .tiktoken file leaves out. For the files of tiktoken's own encodings, told by their names
-// (cl100k_base.tiktoken), both are known.
+// What a file leaves out. For the files of tiktoken's own encodings, told by their names
+// (cl100k_base.tiktoken), split and special tokens are known; they are for .tiktoken files only.
 struct LoadOptions {
   std::string split;  // name of the pattern; empty: the file's name says
   std::vector<std::pair<std::string, int32_t>> special_tokens;
+  RoleNames roles;  // before what files say
 };
 
 // How a batch is cut and padded.
@@ -91,7 +87,8 @@ class Tokenizer {
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
-  // A tokenizer.json, a folder that has one, a .tiktoken file or a SentencePiece .model.
+  // A tokenizer.json, a folder that has one, a .tiktoken file or a SentencePiece .model. Beside a
+  // tokenizer.json, tokenizer_config.json and special_tokens_map.json say the roles of tokens.
   static Tokenizer load(const Path& path, const LoadOptions& options = {});
   static Tokenizer from_json(std::string_view json, const std::string& name = "tokenizer.json");
   std::string to_json() const;

@@ -31,8 +31,12 @@ class Reader {
     const json& model = member_of(root_, "model");
     if (!model.is_object()) throw ValueError("has no model");
     if (model_type(model) == "SentencePiece") {
-      return sentencepiece_spec(from_base64(text_field(model, "file"), "model.file"), "model.file");
+      spec_ =
+          sentencepiece_spec(from_base64(text_field(model, "file"), "model.file"), "model.file");
+      read_own(model);
+      return std::move(spec_);
     }
+    read_own(model);
     read_normalizer();
     if (is_byte_level(model)) {
       read_byte_level(model);
@@ -202,6 +206,15 @@ class Reader {
   }
 
   // What write_tokenizer_json would not make of prefix and suffix is kept as it came.
+  // What only msltx writes, where other libraries let it stand.
+  void read_own(const json& model) {
+    const json& own = member_of(model, kOwnMember);
+    if (own.is_null()) return;
+    spec_.roles = roles_from_json(member_of(own, "roles"));
+    const json& training = member_of(own, "training");
+    if (training.is_object()) spec_.training = training.dump();
+  }
+
   void read_post_processor() {
     const json& processor = member_of(root_, "post_processor");
     if (processor.is_null()) return;

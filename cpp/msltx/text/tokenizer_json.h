@@ -11,6 +11,10 @@
 
 namespace msltx::text {
 
+// The member of "model" that only msltx writes and reads: roles of tokens, and what it was trained
+// with. The Hugging Face library lets unknown members of a model stand.
+inline constexpr const char* kOwnMember = "msltx";
+
 // Throws FileError, beginning with `name`, for text that is no tokenizer.json or has parts unknown
 // here.
 TokenizerSpec parse_tokenizer_json(std::string_view json, const std::string& name);

@@ -60,6 +60,14 @@ std::string write_byte_level_bpe(const TokenizerSpec& spec) {
          ",\n    \"merges\": " + write_merges(spec) + "\n  }";
 }
 
+ordered_json own_json(const TokenizerSpec& spec) {
+  ordered_json own = ordered_json::object();
+  ordered_json roles = roles_json(spec.roles);
+  if (!roles.empty()) own["roles"] = std::move(roles);
+  if (!spec.training.empty()) own["training"] = ordered_json::parse(spec.training);
+  return own;
+}
+
 ordered_json parsed(const std::string& text) {
   return text.empty() ? ordered_json() : ordered_json::parse(text);
 }
@@ -145,12 +153,20 @@ std::string write_tokenizer_json(const TokenizerSpec& spec,
   part("pre_tokenizer", pre_tokenizer_json(spec));
   part("post_processor", post_processor_json(spec, name));
   part("decoder", decoder_json(spec));
+  std::string model;
   if (!spec.sentencepiece.empty()) {
-    const ordered_json model{{"type", "SentencePiece"}, {"file", to_base64(spec.sentencepiece)}};
-    return out + "  \"model\": " + model.dump() + "\n}\n";
+    model = concat("{\n    \"type\": \"SentencePiece\",\n    \"file\": \"",
+                   to_base64(spec.sentencepiece), "\"\n  }");
+  } else {
+    model = spec.model ? write_model(*spec.model) : write_byte_level_bpe(spec);
   }
-  out += "  \"model\": " + (spec.model ? write_model(*spec.model) : write_byte_level_bpe(spec));
-  return out + "\n}\n";
+  const ordered_json own = own_json(spec);
+  if (!own.empty()) {
+    // Behind the type, which readers may want first.
+    model.insert(model.find(",\n") + 2,
+                 concat("    ", quoted(kOwnMember), ": ", own.dump(), ",\n"));
+  }
+  return out + "  \"model\": " + model + "\n}\n";
 }
 
 }  // namespace msltx::text

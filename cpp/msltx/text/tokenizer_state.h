@@ -64,6 +64,7 @@ struct Tokenizer::State {
   void make_vocabulary();
   void make_components();
   void make_sentencepiece();
+  void set_named_roles();
   void make_matchers();
   void make_byte_level();
 

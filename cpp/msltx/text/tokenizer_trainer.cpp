@@ -1,6 +1,7 @@
 #include "msltx/text/tokenizer_trainer.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <utility>
 
 #include "msltx/base/error.h"
@@ -64,6 +65,7 @@ TokenizerTrainer::TokenizerTrainer(TrainOptions options, Executor& executor)
 
 WordCounter& TokenizerTrainer::counter(double share) {
   if (!counter_) {
+    share_ = share;
     WordCounter::Split split = SpaceSplit();
     if (pipeline_.pattern) {
       split = *pipeline_.pattern;
@@ -107,6 +109,26 @@ void TokenizerTrainer::add_texts(std::span<const std::string_view> texts) {
   counter(options_.sample_share).add_texts(texts);
 }
 
+// What a tokenizer.json says of its training.
+nlohmann::json TokenizerTrainer::record() const {
+  nlohmann::json out{{"model", options_.model},
+                     {"vocab_size", options_.vocab_size},
+                     {"min_frequency", options_.min_frequency}};
+  nlohmann::json cleaning = nlohmann::json::array();
+  for (const CleaningStep& step : steps_of(options_.cleaning)) {
+    cleaning.push_back(step.name == "normalize_unicode"
+                           ? std::string(name_of(options_.cleaning.form))
+                           : std::string(step.name));
+  }
+  if (!cleaning.empty()) out["cleaning"] = std::move(cleaning);
+  if (share_ < 1) {
+    char share[32];
+    std::snprintf(share, sizeof share, "%.4g", share_);
+    out["sample"] = {{"share", std::stod(share)}, {"seed", options_.sample_seed}};
+  }
+  return out;
+}
+
 // Where words were counted with the spaces before them: each distinct one is cut once.
 PieceCounts TokenizerTrainer::pieces_of(const PieceCounts& words) const {
   constexpr int64_t kWordsPerCheck = 4096;
@@ -126,6 +148,7 @@ Tokenizer TokenizerTrainer::finish(const ProgressFn& progress) {
   if (pipeline_.by_word) pieces = pieces_of(pieces);
   if (pieces.size() == 0) throw ValueError("there is no text to train a tokenizer on");
   TokenizerSpec spec = train_spec(pieces, options_, pipeline_, executor_, progress);
+  spec.training = record().dump();
   if (!pipeline_.over_bytes || pipeline_.pattern) return Tokenizer(std::move(spec));
   // Over bytes with another pre-tokenizer: the general pipeline, as from a file.
   return Tokenizer::from_json(

@@ -30,10 +30,12 @@ class TokenizerTrainer {
 
  private:
   WordCounter& counter(double share);
+  nlohmann::json record() const;
   PieceCounts pieces_of(const PieceCounts& words) const;
 
   TrainOptions options_;
   Executor& executor_;
+  double share_ = 1;  // of the text that is trained on
   TrainPipeline pipeline_;
   std::unique_ptr<const PieceCutter> cutter_;
   std::optional<WordCounter> counter_;

@@ -230,8 +230,12 @@ def inspect(tokenizer_path: str, text: str | None) -> None:
 @click.argument("source", metavar="IN")
 @click.argument("out", metavar="OUT")
 @click.option("--split", metavar="NAME", help="Split pattern of a .tiktoken file.")
+@click.option("--pad-token", metavar="TEXT", help="The token that fills up batches.")
+@click.option("--unk-token", metavar="TEXT", help="The token of what is unknown.")
+@click.option("--bos-token", metavar="TEXT", help="The token before a text.")
+@click.option("--eos-token", metavar="TEXT", help="The token after a text.")
 @click.option("--overwrite", is_flag=True, help="Replace the file that stands at OUT.")
-def convert(source: str, out: str, split: str | None, overwrite: bool) -> None:
+def convert(source: str, out: str, overwrite: bool, **options: Any) -> None:
     """Write a tokenizer of another format as a tokenizer.json.
 
     IN is a .tiktoken file, a SentencePiece .model or a tokenizer.json. An OUT that ends in .model
@@ -240,7 +244,7 @@ def convert(source: str, out: str, split: str | None, overwrite: bool) -> None:
     from msltx import Tokenizer
 
     check_writable(out, overwrite, "tokenizer.json")
-    tok = Tokenizer.load(source, split=split) if split else Tokenizer.load(source)
+    tok = Tokenizer.load(source, **options)
     click.echo(f"{tok.save(out)}: {tok.vocab_size:,} tokens")
 
 
