@@ -12,9 +12,9 @@ struct Model {
   int64_t rows() const { return B * T; }
   int64_t head_size() const { return C / heads; }
   int64_t parameters() const { return layers * (12 * C + 13) * C + (V + T + 2) * C; }
-  // Operations of both passes, attention counted whole.
-  double flops_per_token() const {
-    return static_cast<double>(6 * parameters() + 12 * layers * T * C);
+  // Operations of both passes of a model with so many parameters, attention counted whole.
+  double flops_per_token(int64_t count) const {
+    return static_cast<double>(6 * count + 12 * layers * T * C);
   }
 };
 constexpr Model kModels[] = {{"1m", 128, 4, 4, 1776, 64, 16},

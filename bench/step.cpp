@@ -3,6 +3,11 @@
 // ids.
 //
 //   bench_step --benchmark_filter=1m --benchmark_min_time=5
+//
+// The types and the two families beside each other, in turns:
+//
+//   bench_step --benchmark_filter=training_step/11m --benchmark_repetitions=5
+//              --benchmark_enable_random_interleaving=true
 #include <benchmark/benchmark.h>
 
 #include <chrono>
@@ -23,8 +28,15 @@ using namespace msltx::bench;
 
 Machine machine;
 
-model::GPTConfig config_of(const Model& m) {
+// GPT-2 settings, or those of Llama: rmsnorm, rope, swiglu, no biases.
+model::GPTConfig config_of(const Model& m, bool llama) {
   model::GPTConfig config;
+  if (llama) {
+    config.norm = model::Norm::rmsnorm;
+    config.positions = {model::Position::rope};
+    config.activation = model::Activation::swiglu;
+    config.bias = model::BiasGroups::none();
+  }
   config.vocab_size = m.V;
   config.context_length = m.T;
   config.embedding_dim = m.C;
@@ -63,8 +75,8 @@ void encode(benchmark::State& state) {
   state.counters["ns"] = seconds * 1e9;
 }
 
-void training_step(benchmark::State& state, const Model& m, DType dtype) {
-  model::GPT gpt(config_of(m), 1, {.dtype = dtype});
+void training_step(benchmark::State& state, const Model& m, bool llama, DType dtype) {
+  model::GPT gpt(config_of(m, llama), 1, {.dtype = dtype});
   std::mt19937_64 bits(1);
   std::uniform_int_distribution<int32_t> any_id(0, static_cast<int32_t>(m.V - 1));
   const auto random_batch = [&](int64_t, int32_t* tokens, int32_t* targets) {
@@ -86,7 +98,7 @@ void training_step(benchmark::State& state, const Model& m, DType dtype) {
     seconds += passed.count();
   }
   seconds /= static_cast<double>(state.iterations());
-  const double operations = static_cast<double>(m.rows()) * m.flops_per_token();
+  const double operations = static_cast<double>(m.rows()) * m.flops_per_token(gpt.num_parameters());
   const auto encodes = static_cast<double>(step.counts().encodes);
   state.counters["tokens/s"] = static_cast<double>(m.rows()) / seconds;
   state.counters["GFLOP/s"] = operations / seconds * 1e-9;
@@ -103,12 +115,14 @@ void training_step(benchmark::State& state, const Model& m, DType dtype) {
 int main(int argc, char** argv) {
   benchmark::RegisterBenchmark("encode", encode)->UseManualTime()->Iterations(5);
   for (const Model& m : kModels) {
-    for (const DType dtype : {DType::float32, DType::bfloat16}) {
-      const std::string name =
-          std::string("training_step/") + m.name + (dtype == DType::float32 ? "" : "/bfloat16");
-      benchmark::RegisterBenchmark(name.c_str(), training_step, m, dtype)
-          ->UseManualTime()
-          ->Unit(benchmark::kMillisecond);
+    for (const bool llama : {false, true}) {
+      for (const DType dtype : {DType::float32, DType::bfloat16}) {
+        const std::string name = std::string("training_step/") + m.name + (llama ? "/llama" : "") +
+                                 (dtype == DType::float32 ? "" : "/bfloat16");
+        benchmark::RegisterBenchmark(name.c_str(), training_step, m, llama, dtype)
+            ->UseManualTime()
+            ->Unit(benchmark::kMillisecond);
+      }
     }
   }
   benchmark::Initialize(&argc, argv);

@@ -53,11 +53,18 @@ HWY_INLINE void drop(const Ruled& rules, int64_t t, int64_t k0, KeyRange seen, f
 // to the end of what a strip of rows reads.
 template <class E>
 HWY_INLINE void finish_weights(float* row, KeyRange seen, int64_t keys, int64_t read) {
-  clear_unseen(row, seen, kPerWord<E> * words<E>(keys));
+  clear_unseen(row, seen, keys);
   if constexpr (kPerWord<E> > 1) narrow_in_place(row, read);
 }
 
-// How many weights of a row may be read by the products of a tile, whose rows go by strips.
+// Keys with what fills up the last word.
+template <class E>
+HWY_INLINE int64_t padded(int64_t keys) {
+  return kPerWord<E> * words<E>(keys);
+}
+
+// How many weights of a row, of padded keys, may be read by the products of a tile, whose rows go
+// by strips.
 template <class Rules>
 HWY_INLINE int64_t weights_read(KeyRange seen, int64_t keys) {
   return whole_vectors(Rules::kRuled ? keys : HWY_MIN(keys, seen.end + kStrip));
@@ -116,8 +123,8 @@ HWY_INLINE void forward_head(const FlashAttentionForward& op, const Rules& rules
         }
         if (!none) sum[r] += exp_scaled(row, seen.size(), scale, new_top);
         if constexpr (Rules::kRuled) drop(rules, t0 + r, tile.k0, seen, scores.row(r));
-        finish_weights<E>(scores.row(r), none ? KeyRange{} : seen, tile.keys,
-                          weights_read<Rules>(seen, tile.keys));
+        finish_weights<E>(scores.row(r), none ? KeyRange{} : seen, padded<E>(tile.keys),
+                          weights_read<Rules>(seen, padded<E>(tile.keys)));
         top[r] = new_top;
       }
       tile.template mix_keys<E>(sums, scores, values, hs);
@@ -176,10 +183,11 @@ HWY_INLINE float delta_of(MatrixOf<E> d_out, MatrixOf<E> out, int64_t t, int64_t
 // Weights and gradients of scores, two rows of queries at a time, as operands of all three
 // products: pairs of queries in p and ds, and rows of ds in `rows`.
 template <class Rules, class TileOf>
-HWY_INLINE void narrow_gradients(const TileOf& tile, Matrix p, Matrix ds, Matrix rows) {
+HWY_INLINE void narrow_gradients(const TileOf& tile, int64_t keys, Matrix p, Matrix ds,
+                                 Matrix rows) {
   for (int64_t r = 0; r < tile.rows; r += 2) {
     const bool both = r + 1 < tile.rows;
-    const int64_t read = weights_read<Rules>(tile.seen(both ? r + 1 : r), tile.keys);
+    const int64_t read = weights_read<Rules>(tile.seen(both ? r + 1 : r), keys);
     pair_in_place(p.row(r), both ? p.row(r + 1) : nullptr, read);
     pair_in_place(ds.row(r), both ? ds.row(r + 1) : nullptr, read, rows.row(r), rows.stride);
   }
@@ -230,15 +238,15 @@ HWY_INLINE void backward_head(const FlashAttentionBackward& op, const RulesOf& r
       for_key_blocks(rules.mask, t0, rows, [&](const auto& tile) HWY_ATTR {
         tile.template multiply_seen<E>(p, q_rows, k_transposed, hs);
         tile.template multiply_seen<E>(ds, d_out_rows, v_transposed, hs);
-        const int64_t cleared = kPerWord<E> * words<E>(tile.keys);
+        const int64_t keys_padded = padded<E>(tile.keys);
         for (int64_t r = 0; r < rows; ++r) {
           const float row_lse = lse[t0 + r];
           const KeyRange seen = row_lse == -kInfinity ? KeyRange{} : tile.seen(r);
           score_gradients(rules, t0 + r, tile.k0, seen, p.row(r), ds.row(r), row_lse, delta[r]);
-          clear_unseen(p.row(r), seen, cleared);
-          clear_unseen(ds.row(r), seen, cleared);
+          clear_unseen(p.row(r), seen, keys_padded);
+          clear_unseen(ds.row(r), seen, keys_padded);
         }
-        if constexpr (kPerWord<E> > 1) narrow_gradients<Rules>(tile, p, ds, ds_rows);
+        if constexpr (kPerWord<E> > 1) narrow_gradients<Rules>(tile, keys_padded, p, ds, ds_rows);
         tile.template mix_keys<E>(d_q_sums, ds_rows, keys, hs);
         tile.template mix_queries<E>(d_k, ds, q_columns, hs, adds);
         tile.template mix_queries<E>(d_v, p, d_out_columns, hs, adds);
@@ -319,6 +327,9 @@ HWY_EXPORT(flash_backward_bias_tile);
 
 namespace {
 
+// Machines with AVX-512 may lack its instruction for pairs; lesser instruction sets do without.
+bool runs_pairs() { return has_bfloat16_products() || (hwy::SupportedTargets() & HWY_AVX3) == 0; }
+
 ScratchNeed flash_attention_forward_scratch(const FlashAttentionForward& op) {
   int64_t floats = 0;
   with_type(op.q.dtype, [&]<class E>(E) { floats = ForwardRoom<E>(op).floats; });
@@ -367,7 +378,7 @@ void flash_attention_backward_bias(Stream& stream, const FlashAttentionBackwardB
 }  // namespace cpu
 
 void CpuBackend::add_attention_fused() {
-  const bool bfloat16 = cpu::has_bfloat16_products();
+  const bool bfloat16 = cpu::runs_pairs();
   add<cpu::flash_attention_forward, cpu::flash_attention_forward_scratch>(bfloat16);
   add<cpu::flash_attention_backward, cpu::flash_attention_backward_scratch>(bfloat16);
   add<cpu::flash_attention_backward_bias, cpu::flash_attention_backward_bias_scratch>();

@@ -4,8 +4,8 @@
 // never computed with. Compiled once per instruction set.
 //
 // The instruction takes denormals for zero. It is not in Highway 1.0, and a function compiled for
-// it could not be inlined into kernels for AVX-512 at large: hence assembler. Kernels that use it
-// are given bfloat16 only where the machine has the instruction (has_bfloat16_products()).
+// it could not be inlined into kernels for AVX-512 at large: hence assembler. Who calls these on a
+// machine with AVX-512 has made sure that it has the instruction.
 #include <cstdint>
 #include <cstring>
 
