@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, m) {
   msltx::bindings::register_config(m);
   msltx::bindings::register_exchange(m);
   msltx::bindings::register_model(m);
+  msltx::bindings::register_trace(m);
   msltx::bindings::register_train(m);
   msltx::bindings::register_generate(m);
   msltx::bindings::register_checkpoint(m);

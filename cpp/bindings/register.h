@@ -10,6 +10,7 @@ void register_peaks(pybind11::module_& m);
 void register_config(pybind11::module_& m);
 void register_exchange(pybind11::module_& m);
 void register_model(pybind11::module_& m);  // after register_config
+void register_trace(pybind11::module_& m);  // after register_model
 void register_train(pybind11::module_& m);
 void register_generate(pybind11::module_& m);
 void register_checkpoint(pybind11::module_& m);  // after register_model

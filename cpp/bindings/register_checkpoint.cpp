@@ -23,11 +23,13 @@ using model::GPT;
 using train::TrainStep;
 
 std::unique_ptr<GPT> load_model(const std::string& path, const std::string& dtype,
-                                const std::optional<std::string>& backend, int64_t memory_limit) {
+                                const std::optional<std::string>& backend, int64_t memory_limit,
+                                std::optional<bool> diagnostic) {
   model::GPTOptions options;
   options.dtype = compute_type_named(dtype);
   if (backend) options.backend = &ops::backend(*backend);
   options.memory_limit = memory_limit;
+  options.diagnostic = diagnostic;
   auto gpt = run_released([&] { return exchange::load_model(path, options); });
   announce_conversion(*gpt);
   return gpt;
@@ -92,7 +94,8 @@ void register_checkpoint(py::module_& m) {
       },
       py::arg("path"), py::arg("tokenizer_json") = "");
   gpt.def_static("load", &load_model, py::arg("path"), py::kw_only(), py::arg("dtype") = "float32",
-                 py::arg("backend") = py::none(), py::arg("memory_limit") = 0);
+                 py::arg("backend") = py::none(), py::arg("memory_limit") = 0,
+                 py::arg("diagnostic") = py::none());
   gpt.def_static("load_llama2c", &load_llama2c, py::arg("path"));
   m.def("load_tokenizer_json", &load_tokenizer_json, py::arg("path"));
   m.def("save_checkpoint", &save_checkpoint, py::arg("step"), py::arg("run"), py::kw_only(),

@@ -30,11 +30,12 @@ BatchShape batch_shape(const Tensor& tokens, const char* what) {
 
 std::unique_ptr<GPT> make_gpt(const model::GPTConfig& config, uint64_t seed,
                               const std::string& dtype, const std::optional<std::string>& backend,
-                              int64_t memory_limit) {
+                              int64_t memory_limit, std::optional<bool> diagnostic) {
   model::GPTOptions options;
   options.dtype = compute_type_named(dtype);
   if (backend) options.backend = &ops::backend(*backend);
   options.memory_limit = memory_limit;
+  options.diagnostic = diagnostic;
   auto gpt = run_released([&] { return std::make_unique<GPT>(config, seed, options); });
   announce_conversion(*gpt);
   return gpt;
@@ -153,12 +154,13 @@ void register_model(py::module_& m) {
   py::class_<GPT>(m, "GPT")
       .def(py::init(&make_gpt), py::arg("config"), py::kw_only(), py::arg("seed") = 0,
            py::arg("dtype") = "float32", py::arg("backend") = py::none(),
-           py::arg("memory_limit") = 0)
+           py::arg("memory_limit") = 0, py::arg("diagnostic") = py::none())
       .def_property_readonly("config", &GPT::config)
       .def_property_readonly("dtype",
                              [](const GPT& gpt) { return std::string(name_of(gpt.dtype())); })
       .def_property_readonly("backend",
                              [](const GPT& gpt) { return std::string(gpt.backend().name()); })
+      .def_property_readonly("diagnostic", &GPT::is_diagnostic)
       .def("num_parameters", &GPT::num_parameters)
       .def("parameter_names",
            [](const GPT& gpt) {

@@ -62,6 +62,7 @@ class Optimizer {
       stream.read(adamw_.skip(), &skip);
       adamw_.finish(skip != 0);
       gpt_.parameters().changed();
+      gpt_.set_step(adamw_.steps() + 1);
     });
     py::dict out;
     out["grad_norm"] = norm;

@@ -163,9 +163,12 @@ class GPT:
         dtype: str = "float32",
         backend: str | None = None,
         memory_limit: int = 0,
+        diagnostic: bool | None = None,
     ) -> None: ...
     @property
     def config(self) -> GPTConfig: ...
+    @property
+    def diagnostic(self) -> bool: ...
     @property
     def dtype(self) -> str: ...
     @property
@@ -180,6 +183,9 @@ class GPT:
         self, tokens: npt.NDArray[np.int32], keep: bool = True
     ) -> npt.NDArray[np.float32]: ...
     def logits(self, hidden: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+    def trace(
+        self, tokens: npt.NDArray[np.int32], with_inputs: set[str]
+    ) -> list[dict[str, Any]]: ...
     def backward_from_logits(
         self, d_logits: npt.NDArray[np.float32], accumulate: bool = False
     ) -> None: ...
@@ -204,7 +210,12 @@ class GPT:
     def save(self, path: str, tokenizer_json: str = "") -> None: ...
     @staticmethod
     def load(
-        path: str, *, dtype: str = "float32", backend: str | None = None, memory_limit: int = 0
+        path: str,
+        *,
+        dtype: str = "float32",
+        backend: str | None = None,
+        memory_limit: int = 0,
+        diagnostic: bool | None = None,
     ) -> GPT: ...
     @staticmethod
     def load_llama2c(path: str) -> GPT: ...

@@ -115,6 +115,10 @@ class GPT:
     memory_limit : int, optional
         Bytes that parameters, gradients, optimizer and activations may take together; default:
         what the machine has available.
+    diagnostic : bool, optional
+        Check every op before and after it runs (docs/seeing.md): shapes, aliasing, finite values,
+        writes where nothing may be written. The first fault raises msltx.Error, which names op,
+        tensor, layer and step. Slow. Default: whether MSLTX_DIAGNOSTIC is 1.
 
     Raises
     ------
@@ -136,6 +140,7 @@ class GPT:
         dtype: str = "float32",
         backend: str | None = None,
         memory_limit: int | None = None,
+        diagnostic: bool | None = None,
     ) -> None:
         self._core = _core.GPT(
             config,
@@ -143,6 +148,7 @@ class GPT:
             dtype=dtype,
             backend=backend,
             memory_limit=_limit(memory_limit),
+            diagnostic=diagnostic,
         )
 
     @property
@@ -159,6 +165,11 @@ class GPT:
     def backend(self) -> str:
         """Name of the backend that computes."""
         return self._core.backend
+
+    @property
+    def diagnostic(self) -> bool:
+        """Whether every op is checked."""
+        return self._core.diagnostic
 
     @property
     def params(self) -> Parameters:
@@ -216,6 +227,32 @@ class GPT:
     def logits(self, hidden: Floats) -> Floats:
         """Apply the output projection: (..., C), as forward() gives it, to float32 (..., V)."""
         return self._core.logits(hidden)
+
+    def trace(self, tokens: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
+        """Run trunk and head and give every activation by name.
+
+        Parameters
+        ----------
+        tokens : array_like of int, shape (B, T) or (T,)
+            Ids in [0, vocab_size), T at most context_length.
+
+        Returns
+        -------
+        activations : dict of array
+            New arrays in the order in which they were computed, from "embed" over
+            "blocks.0.attn.probabilities" (B, nh, T, T) to "logits" (B, T, V); docs/seeing.md lists
+            the names. They have the model's dtype where its activations do. Nothing is dropped
+            out. backward() may follow, as after forward().
+
+        Notes
+        -----
+        Takes memory for all activations at once, and scores and probabilities of attention, which
+        the model itself never has whole, are computed beside it.
+        """
+        from msltx._trace import WITH_INPUTS, named
+
+        ids = token_array(tokens, "tokens")
+        return named(self._core.trace(ids, WITH_INPUTS), self.config, ids.shape, self.backend)
 
     def backward(
         self,
@@ -335,7 +372,7 @@ class GPT:
         ----------
         path : path-like
         **options
-            dtype, backend and memory_limit, as for a new model.
+            dtype, backend, memory_limit and diagnostic, as for a new model.
         """
         model = cls.__new__(cls)
         memory_limit = _limit(options.pop("memory_limit", None))

@@ -81,6 +81,7 @@ class Family:
     fields: Fields
     parameters: dict[str, Array]
     gradients: dict[str, Array] = field(default_factory=dict)
+    activations: dict[str, Array] = field(default_factory=dict)  # of the last forward, by name
     _nodes: dict[str, Node] = field(default_factory=dict)
 
     def logits(self, tokens: Integers) -> Array:
@@ -106,6 +107,11 @@ class Family:
         }
         return float(loss.value)
 
+    def _seen(self, name: str, node: Node) -> Node:
+        """Keep an activation under the name that msltx.GPT.trace gives it."""
+        self.activations[name] = node.value
+        return node
+
     def _logits(self, tokens: Integers) -> Node:
         x = self._trunk(tokens)
         x = x.reshape(tokens.size, x.shape[-1])
@@ -117,7 +123,8 @@ class Family:
                 logits = logits + self._nodes["head.bias"]
         else:
             logits = self._linear("head", x)
-        return self._capped(logits, self.fields["logit_softcap"])
+        logits = self._capped(logits, self.fields["logit_softcap"])
+        return self._seen("logits", logits)
 
     def _trunk(self, tokens: Integers) -> Node:
         x = self._embed(tokens)
@@ -125,6 +132,7 @@ class Family:
             name = f"blocks.{layer}"
             for norm, part in (("norm1", "attn"), ("norm2", "ff")):
                 x = self._join(f"{name}.{norm}", f"{name}.{part}", layer, x)
+                self._seen(f"{name}.middle" if norm == "norm1" else name, x)
         return x if self.fields["norm_placement"] == "post" else self._norm("norm", x)
 
     def _embed(self, tokens: Integers) -> Node:
@@ -138,11 +146,13 @@ class Family:
             x = x + self._nodes["embed.positions.weight"][:length]
         if "sinusoidal" in fields["positions"]:
             x = x + sinusoidal_positions(length, fields["embedding_dim"])
-        return x
+        return self._seen("embed", x)
 
     def _join(self, norm: str, name: str, layer: int, x: Node) -> Node:
         def f(y: Node) -> Node:
-            return self._attention(name, layer, y) if name.endswith("attn") else self._ff(name, y)
+            is_attention = name.endswith("attn")
+            out = self._attention(name, layer, y) if is_attention else self._ff(name, y)
+            return self._seen(f"{name}.out", out)
 
         placement = self.fields["norm_placement"]
         if placement == "pre":
@@ -160,7 +170,8 @@ class Family:
         if not rms and self.fields["norm"] == "layernorm":
             x = x - x.mean()
         out = x * ((x * x).mean() + self.fields["norm_eps"]).power(-0.5) * weight
-        return out + self._nodes[f"{name}.bias"] if f"{name}.bias" in self._nodes else out
+        out = out + self._nodes[f"{name}.bias"] if f"{name}.bias" in self._nodes else out
+        return self._seen(name, out)
 
     def _linear(self, name: str, x: Node) -> Node:
         out = x @ self._nodes[f"{name}.weight"].transpose(1, 0)
@@ -168,6 +179,7 @@ class Family:
 
     def _ff(self, name: str, x: Node) -> Node:
         pre, activation = self._linear(f"{name}.in", x), self.fields["activation"]
+        self._seen(f"{name}.pre", pre)
         width = self.fields["ff_dim"]
         if activation == "swiglu":
             gate = pre[..., :width]
@@ -182,7 +194,7 @@ class Family:
             hidden = pre * pre.sigmoid()
         else:
             hidden = pre.relu()
-        return self._linear(f"{name}.out", hidden)
+        return self._linear(f"{name}.out", self._seen(f"{name}.act", hidden))
 
     @staticmethod
     def _gelu_tanh(x: Node) -> Node:
@@ -205,6 +217,8 @@ class Family:
         if "rope" in fields["positions"]:
             q, k = self._rotated(q), self._rotated(k)
         of_head = np.arange(heads) // (heads // kv_heads)
+        for part, node in (("q", q), ("k", k), ("v", v)):
+            self._seen(f"{name}.{part}", node.transpose(0, 2, 1, 3))
         q, k, v = (n.transpose(0, 2, 1, 3) for n in (q, k[:, :, of_head], v[:, :, of_head]))
         scores = self._capped(
             q @ k.transpose(0, 1, 3, 2) * fields["attention_scale"], fields["attention_softcap"]
@@ -221,7 +235,9 @@ class Family:
         window = windows[layer % len(windows)]
         if window:
             hidden = hidden | (query - key >= window)
-        mix = scores.masked(hidden).softmax() @ v
+        scores = self._seen(f"{name}.scores", scores.masked(hidden))
+        mix = self._seen(f"{name}.probabilities", scores.softmax()) @ v
+        self._seen(f"{name}.mix", mix)
         return self._linear(
             f"{name}.out", mix.transpose(0, 2, 1, 3).reshape(batch, length, heads * size)
         )

@@ -52,13 +52,15 @@ void FeedForwardGradients::declare(TensorPlan& plan, const GPTConfig& config, Li
 }
 
 FeedForward::FeedForward(const GPTConfig& config, Parameters& parameters, const std::string& name)
-    : activation_(config.activation),
+    : name_(name),
+      activation_(config.activation),
       gated_(config.gated()),
       in_(parameters, name + ".in"),
       out_(parameters, name + ".out") {}
 
 void FeedForward::forward(Stream& stream, const FeedForwardActivations& a, const Tensor& out,
                           const Tensor& x) const {
+  Stream::Scope scope(stream, name_);
   if (!gated_) {
     in_.forward(stream, a.act, x, a.pre, fused(activation_));
   } else {
@@ -75,6 +77,7 @@ void FeedForward::forward(Stream& stream, const FeedForwardActivations& a, const
 void FeedForward::backward_data(Stream& stream, const FeedForwardActivations& a,
                                 const FeedForwardGradients& g, const Tensor& d_x,
                                 const Tensor& d_out, int64_t chunk_rows) const {
+  Stream::Scope scope(stream, name_);
   out_.backward_data(stream, g.d_act, a.d_out_bias, d_out, chunk_rows);
   if (!gated_) {
     in_.backward_data(stream, d_x, a.d_in_bias, g.d_act, chunk_rows, g.d_act, a.pre,
@@ -92,6 +95,7 @@ void FeedForward::backward_data(Stream& stream, const FeedForwardActivations& a,
 void FeedForward::backward_weights(Stream& stream, const FeedForwardActivations& a,
                                    const FeedForwardGradients& g, const Tensor& x,
                                    const Tensor& d_out, bool accumulate) const {
+  Stream::Scope scope(stream, name_);
   out_.backward_weights(stream, a.act, d_out, a.d_out_bias, accumulate);
   in_.backward_weights(stream, x, gated_ ? a.pre : g.d_act, a.d_in_bias, accumulate);
 }

@@ -45,6 +45,7 @@ class FeedForward {
   Tensor gate(const Tensor& pre) const { return pre.slice(1, 0, pre.dim(1) / 2); }
   Tensor up(const Tensor& pre) const { return pre.slice(1, pre.dim(1) / 2, pre.dim(1) / 2); }
 
+  std::string name_;  // the scope of its ops
   Activation activation_;
   bool gated_;
   LinearLayer in_, out_;

@@ -38,6 +38,23 @@ GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
   loss_arena_ = Arena(Arena::kAlignment);
   loss_ = loss_arena_.allocate(DType::float32, {1});
   if (options_.initialize) initialize(parameters_, config_, seed);
+  if (options_.diagnostic.value_or(ops::diagnostic_by_environment())) {
+    diagnostic_ = std::make_unique<ops::Diagnostic>(
+        [this](const void* address) { return parameter_at(address); });
+    interceptor_ = diagnostic_.get();
+  }
+}
+
+std::string GPT::parameter_at(const void* address) const {
+  const auto* at = static_cast<const char*>(address);
+  const auto lies_in = [&](const Tensor& whole) {
+    return whole.defined() && at >= whole.data<char>() && at < whole.data<char>() + whole.bytes();
+  };
+  for (const Parameter& p : parameters_.list()) {
+    if (lies_in(p.value)) return p.spec.name;
+    if (lies_in(p.grad)) return concat("gradient of ", p.spec.name);
+  }
+  return "";
 }
 
 Stream GPT::make_stream() {
@@ -149,6 +166,7 @@ void GPT::encode_forward(Stream& stream) const {
 
 void GPT::encode_loss(Stream& stream, const Tensor& loss, int64_t ignore_index, float scale) const {
   const Activations& a = *activations_;
+  Stream::Scope scope(stream, "head");
   head_.loss(stream, a.head, loss, a.hidden, a.targets, {ignore_index, scale});
 }
 
@@ -156,6 +174,7 @@ void GPT::encode_head(Stream& stream, const Tensor& loss, int64_t ignore_index, 
                       bool accumulate) const {
   const Activations& a = *activations_;
   enter_section(a.head_section());
+  Stream::Scope scope(stream, "head");
   head_.loss_backward(stream, a.head, loss, a.d_hidden, a.hidden, a.targets, {ignore_index, scale},
                       accumulate);
 }
@@ -190,6 +209,7 @@ void GPT::encode_backward(Stream& stream, bool accumulate) const {
     blocks_[i].backward_weights(stream, a.blocks[i], g, a.stream_into(layer), accumulate);
   }
   enter_section(a.embedding_section());
+  Stream::Scope scope(stream, "embed");
   embedding_.backward(stream, a.embedding, a.gradients(0).d_input(), a.tokens, a.shape(),
                       accumulate);
 }
@@ -232,7 +252,10 @@ void GPT::backward_from_logits(const Tensor& d_logits, bool accumulate) {
   const LogitsScratch scratch = head_.logits_scratch(a.shape().rows());
   run([&](Stream& stream) {
     encode_prepare(stream, true);
-    head_.logits_backward(stream, a.head, scratch, a.d_hidden, a.hidden, d_logits, accumulate);
+    {
+      Stream::Scope scope(stream, "head");
+      head_.logits_backward(stream, a.head, scratch, a.d_hidden, a.hidden, d_logits, accumulate);
+    }
     encode_backward(stream, accumulate);
   });
 }

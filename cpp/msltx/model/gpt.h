@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "msltx/base/exclusive.h"
@@ -16,6 +18,7 @@
 #include "msltx/model/head.h"
 #include "msltx/model/parameters.h"
 #include "msltx/ops/chunks.h"
+#include "msltx/ops/diagnostic.h"
 #include "msltx/ops/stream.h"
 
 namespace msltx::model {
@@ -26,6 +29,7 @@ struct GPTOptions {
   Executor* executor = nullptr;           // nullptr: Executor::global()
   bool initialize = true;                 // false: values are zero until they are restored
   int64_t memory_limit = 0;               // bytes for all that is planned; 0: what is available
+  std::optional<bool> diagnostic{};       // checks every op; not given: MSLTX_DIAGNOSTIC
 };
 
 // Bytes by purpose. What is planned, not what is resident.
@@ -63,7 +67,16 @@ class GPT {
   void set_section_mode(ops::SectionMode mode) { section_mode_ = mode; }
   // Fills activations with NaN outside their declared lives: a check of the memory plan.
   void set_poison(bool on) { poison_ = on; }
-  void set_interceptor(ops::Interceptor* interceptor) { interceptor_ = interceptor; }
+  // Gives the one before.
+  ops::Interceptor* set_interceptor(ops::Interceptor* interceptor) {
+    return std::exchange(interceptor_, interceptor);
+  }
+  ops::Interceptor* interceptor() const { return interceptor_; }
+  bool is_diagnostic() const { return diagnostic_ != nullptr; }
+  // The step, counted from 1, that errors of diagnostic mode name from here on.
+  void set_step(int64_t step) {
+    if (diagnostic_) diagnostic_->set_step(step);
+  }
 
   // Trunk: tokens (B, T) to hidden (B T, C), the input of the output projection. The result stays
   // valid until the next call. With Keep::for_backward, backward() may follow.
@@ -128,6 +141,8 @@ class GPT {
   // Whether it is a factor of a matrix product, which a backend may keep a form of.
   bool is_multiplied(const Parameter& p) const;
   DType product_type(const Parameter& p) const;  // the compute type of its products
+  // The parameter, or its gradient, that an address lies in; "" for any other.
+  std::string parameter_at(const void* address) const;
   void check_parameters_fit() const;
   void check_shape(BatchShape shape) const;
   void enter_section(int section) const;
@@ -145,6 +160,7 @@ class GPT {
   Arena loss_arena_;
 
   ops::SectionMode section_mode_ = ops::SectionMode::automatic;
+  std::unique_ptr<ops::Diagnostic> diagnostic_;
   ops::Interceptor* interceptor_ = nullptr;
   std::unique_ptr<ops::Scratch> scratch_;
   std::unique_ptr<Activations> activations_;

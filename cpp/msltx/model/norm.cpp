@@ -29,13 +29,15 @@ NormActivations NormActivations::rows(const ops::Rows& r) const {
 }
 
 NormLayer::NormLayer(const GPTConfig& config, Parameters& parameters, const std::string& name)
-    : kind_(config.norm),
+    : name_(name),
+      kind_(config.norm),
       eps_(static_cast<float>(config.norm_eps)),
       plus_one_(config.norm_plus_one),
       weight_(&parameters.at(name + ".weight")),
       bias_(parameters.find(name + ".bias")) {}
 
 void NormLayer::forward(Stream& stream, const NormActivations& a, const Tensor& x) const {
+  Stream::Scope scope(stream, name_);
   if (kind_ == Norm::rmsnorm) {
     ops::rmsnorm_forward(stream, {a.out, a.rstd, x, weight_->value, eps_, plus_one_});
   } else {
@@ -45,6 +47,7 @@ void NormLayer::forward(Stream& stream, const NormActivations& a, const Tensor& 
 
 void NormLayer::add_forward(Stream& stream, const NormActivations& a, const Tensor& branch,
                             const Tensor& residual) const {
+  Stream::Scope scope(stream, name_);
   if (kind_ == Norm::rmsnorm) {
     ops::residual_rmsnorm_forward(
         stream, {a.out, a.in, a.rstd, branch, residual, weight_->value, eps_, plus_one_});
@@ -57,6 +60,7 @@ void NormLayer::add_forward(Stream& stream, const NormActivations& a, const Tens
 void NormLayer::backward_data(Stream& stream, const NormActivations& a, const Tensor& d_x,
                               const Tensor& d_out, const Tensor& d_residual,
                               int64_t chunk_rows) const {
+  Stream::Scope scope(stream, name_);
   if (kind_ == Norm::rmsnorm) {
     ops::residual_rmsnorm_backward_data(
         stream, {d_x, a.d_weight, d_out, d_residual, a.in, weight_->value, a.rstd, eps_, plus_one_,
@@ -69,6 +73,7 @@ void NormLayer::backward_data(Stream& stream, const NormActivations& a, const Te
 }
 
 void NormLayer::backward_weights(Stream& stream, const NormActivations& a, bool accumulate) const {
+  Stream::Scope scope(stream, name_);
   if (kind_ == Norm::rmsnorm) {
     ops::rmsnorm_backward_weights(stream, {weight_->grad, a.d_weight, accumulate});
   } else {

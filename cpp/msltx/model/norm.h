@@ -48,6 +48,7 @@ class NormLayer {
  private:
   Tensor bias_value() const { return bias_ ? bias_->value : Tensor{}; }
 
+  std::string name_;  // the scope of its ops
   Norm kind_ = Norm::layernorm;
   float eps_ = 0;
   bool plus_one_ = false;

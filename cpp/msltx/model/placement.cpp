@@ -37,7 +37,7 @@ PlacementActivations PlacementActivations::rows(const ops::Rows& r) const {
 }
 
 Placement::Placement(const GPTConfig& config, Parameters& parameters, const std::string& name)
-    : placement_(config.norm_placement) {
+    : name_(name), placement_(config.norm_placement) {
   if (has_norm_before(placement_)) {
     before_ = NormLayer(config, parameters, name);
   } else {
@@ -49,6 +49,7 @@ Placement::Placement(const GPTConfig& config, Parameters& parameters, const std:
 }
 
 Tensor Placement::enter(Stream& stream, const PlacementActivations& a, Residual& input) const {
+  Stream::Scope scope(stream, name_);
   if (input.branch.defined()) {
     if (before_.exists()) {
       before_.add_forward(stream, a.before, input.branch, input.stream);
@@ -93,6 +94,7 @@ void Placement::leave_backward(Stream& stream, const PlacementActivations& a,
 
 void Placement::enter_backward(Stream& stream, const PlacementActivations& a,
                                const PlacementGradients& g, int64_t chunk_rows) const {
+  Stream::Scope scope(stream, name_);
   if (before_.exists()) {
     before_.backward_data(stream, a.before, g.d_x, g.d_in, g.d_y, chunk_rows);
   } else {

@@ -75,6 +75,7 @@ class Placement {
   void backward_weights(ops::Stream& stream, const PlacementActivations& a, bool accumulate) const;
 
  private:
+  std::string name_;  // the scope of its own ops
   NormPlacement placement_;
   NormLayer before_, after_;
 };

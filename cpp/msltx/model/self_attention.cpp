@@ -94,7 +94,8 @@ void AttentionGradients::declare(TensorPlan& plan, const GPTConfig& config, Life
 
 SelfAttention::SelfAttention(const GPTConfig& config, Parameters& parameters,
                              const std::string& name, int64_t layer, const PositionTables& tables)
-    : num_heads_(config.num_heads),
+    : name_(name),
+      num_heads_(config.num_heads),
       num_kv_heads_(config.num_kv_heads),
       head_dim_(config.head_dim),
       scale_(static_cast<float>(config.attention_scale)),
@@ -155,6 +156,7 @@ void SelfAttention::normalize_weights(Stream& stream, const Parameter& norm, con
 
 void SelfAttention::forward(Stream& stream, const AttentionActivations& a, const Tensor& out,
                             const Tensor& x, int64_t sequences, const LayerCache* cache) const {
+  Stream::Scope scope(stream, name_);
   qkv_.forward(stream, a.qkv, x);
   if (q_norm_) normalize(stream, a);
   if (rope_.defined()) {
@@ -181,6 +183,7 @@ void SelfAttention::backward_data(Stream& stream, const AttentionActivations& a,
                                   const AttentionGradients& g, const Tensor& d_x,
                                   const Tensor& d_out, int64_t sequences,
                                   int64_t chunk_rows) const {
+  Stream::Scope scope(stream, name_);
   const Tensor& d_mix = g.d_mix.defined() ? g.d_mix : d_x;
   out_.backward_data(stream, d_mix, a.d_out_bias, d_out, chunk_rows);
   const auto [q, k, v] = views(a.qkv, a.qk, sequences);
@@ -211,6 +214,7 @@ void SelfAttention::backward_data(Stream& stream, const AttentionActivations& a,
 void SelfAttention::backward_weights(Stream& stream, const AttentionActivations& a,
                                      const AttentionGradients& g, const Tensor& x,
                                      const Tensor& d_out, bool accumulate) const {
+  Stream::Scope scope(stream, name_);
   out_.backward_weights(stream, a.mix, d_out, a.d_out_bias, accumulate);
   qkv_.backward_weights(stream, x, g.d_qkv, a.d_qkv_bias, accumulate);
   if (!q_norm_) return;

@@ -83,6 +83,7 @@ class SelfAttention {
   void normalize_weights(ops::Stream& stream, const Parameter& norm, const Tensor& partials,
                          bool accumulate) const;
 
+  std::string name_;  // the scope of its ops
   int64_t num_heads_, num_kv_heads_, head_dim_;
   float scale_, softcap_, norm_eps_;
   int64_t window_;  // 0: none

@@ -35,6 +35,7 @@ void visit_document_starts(V& v) {
 template <class Op, class V>
 void visit_score_inputs(V& v) {
   v.reads("bias", &Op::bias, "nh T S", "added to the scores; -inf hides a key")
+      .masked()
       .float32()
       .optional();
   v.reads("alibi_slopes", &Op::alibi_slopes, "nh",
@@ -158,7 +159,7 @@ struct AttentionScoresForward {
 
   template <class V>
   static void visit(V& v) {
-    v.writes("out", &AttentionScoresForward::out, "B nh T S");
+    v.writes("out", &AttentionScoresForward::out, "B nh T S").masked();
     v.reads("q", &AttentionScoresForward::q, "B nh T hs");
     v.reads("k", &AttentionScoresForward::k, "B nkv S hs");
     visit_score_inputs<AttentionScoresForward>(v);
@@ -297,6 +298,7 @@ struct FlashAttentionForward {
                    "a row with no key gives zeros");
     visitor.writes("lse", &FlashAttentionForward::lse, "B nh T", "-inf where a row has no key")
         .float32()
+        .masked()
         .optional();
     visitor.reads("q", &FlashAttentionForward::q, "B nh T hs");
     visitor.reads("k", &FlashAttentionForward::k, "B nkv S hs");
@@ -333,7 +335,9 @@ struct FlashAttentionBackward {
     visitor.reads("d_out", &FlashAttentionBackward::d_out, "B nh T hs");
     visitor.reads("forward_out", &FlashAttentionBackward::forward_out, "B nh T hs",
                   "out of the forward");
-    visitor.reads("lse", &FlashAttentionBackward::lse, "B nh T", "of the forward").float32();
+    visitor.reads("lse", &FlashAttentionBackward::lse, "B nh T", "of the forward")
+        .float32()
+        .masked();
     visitor.reads("q", &FlashAttentionBackward::q, "B nh T hs");
     visitor.reads("k", &FlashAttentionBackward::k, "B nkv S hs");
     visitor.reads("v", &FlashAttentionBackward::v, "B nkv S hs");
@@ -374,7 +378,9 @@ struct FlashAttentionBackwardBias {
     visitor.reads("d_out", &FlashAttentionBackwardBias::d_out, "B nh T hs");
     visitor.reads("forward_out", &FlashAttentionBackwardBias::forward_out, "B nh T hs",
                   "out of the forward");
-    visitor.reads("lse", &FlashAttentionBackwardBias::lse, "B nh T", "of the forward").float32();
+    visitor.reads("lse", &FlashAttentionBackwardBias::lse, "B nh T", "of the forward")
+        .float32()
+        .masked();
     visitor.reads("q", &FlashAttentionBackwardBias::q, "B nh T hs");
     visitor.reads("k", &FlashAttentionBackwardBias::k, "B nkv S hs");
     visitor.reads("v", &FlashAttentionBackwardBias::v, "B nkv S hs");

@@ -14,8 +14,8 @@ struct KvCacheAppend {
 
   template <class V>
   static void visit(V& visitor) {
-    visitor.updates("k_cache", &KvCacheAppend::k_cache, "B nkv S hs");
-    visitor.updates("v_cache", &KvCacheAppend::v_cache, "B nkv S hs");
+    visitor.updates("k_cache", &KvCacheAppend::k_cache, "B nkv S hs").partly_written();
+    visitor.updates("v_cache", &KvCacheAppend::v_cache, "B nkv S hs").partly_written();
     visitor.reads("k", &KvCacheAppend::k, "B nkv T hs");
     visitor.reads("v", &KvCacheAppend::v, "B nkv T hs");
     visitor
@@ -34,10 +34,10 @@ struct KvCacheGather {
 
   template <class V>
   static void visit(V& visitor) {
-    visitor.writes("k_out", &KvCacheGather::k_out, "M nkv S hs");
-    visitor.writes("v_out", &KvCacheGather::v_out, "M nkv S hs");
-    visitor.reads("k_cache", &KvCacheGather::k_cache, "B nkv S hs");
-    visitor.reads("v_cache", &KvCacheGather::v_cache, "B nkv S hs");
+    visitor.writes("k_out", &KvCacheGather::k_out, "M nkv S hs").partly_written();
+    visitor.writes("v_out", &KvCacheGather::v_out, "M nkv S hs").partly_written();
+    visitor.reads("k_cache", &KvCacheGather::k_cache, "B nkv S hs").partly_written();
+    visitor.reads("v_cache", &KvCacheGather::v_cache, "B nkv S hs").partly_written();
     visitor.reads("rows", &KvCacheGather::rows, "M").int32().below("B");
   }
   double flops() const { return 0; }
@@ -59,8 +59,8 @@ struct AttentionInference {
   static void visit(V& visitor) {
     visitor.writes("out", &AttentionInference::out, "B nh T hs", "a row with no key gives zeros");
     visitor.reads("q", &AttentionInference::q, "B nh T hs");
-    visitor.reads("k_cache", &AttentionInference::k_cache, "B nkv S hs");
-    visitor.reads("v_cache", &AttentionInference::v_cache, "B nkv S hs");
+    visitor.reads("k_cache", &AttentionInference::k_cache, "B nkv S hs").partly_written();
+    visitor.reads("v_cache", &AttentionInference::v_cache, "B nkv S hs").partly_written();
     visitor
         .reads("lengths", &AttentionInference::lengths, "B", "places filled, new tokens included")
         .int32()
@@ -70,6 +70,7 @@ struct AttentionInference {
                "added to the scores: entry S - 1 - d where query and key are d places apart, which "
                "is the last row of a bias that depends on the distance alone")
         .float32()
+        .masked()
         .optional();
     visitor
         .reads("alibi_slopes", &AttentionInference::alibi_slopes, "nh",

@@ -76,7 +76,7 @@ struct SoftmaxForward {
   template <class V>
   static void visit(V& v) {
     v.writes("out", &SoftmaxForward::out, "N C").alias("x");
-    v.reads("x", &SoftmaxForward::x, "N C");
+    v.reads("x", &SoftmaxForward::x, "N C").masked();
   }
   double flops() const { return 6.0 * static_cast<double>(x.size()); }
 };

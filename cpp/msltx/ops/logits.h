@@ -15,7 +15,7 @@ struct SoftcapLogits {
   template <class V>
   static void visit(V& v) {
     v.writes("out", &SoftcapLogits::out, "N V").float32().alias("logits");
-    v.reads("logits", &SoftcapLogits::logits, "N V").float32();
+    v.reads("logits", &SoftcapLogits::logits, "N V").float32().masked();
     v.attribute("cap", &SoftcapLogits::cap, "what no logit reaches").required().above(0);
   }
   double flops() const { return 12.0 * static_cast<double>(logits.size()); }
@@ -50,8 +50,8 @@ struct RepetitionPenalty {
 
   template <class V>
   static void visit(V& v) {
-    v.writes("out", &RepetitionPenalty::out, "N V").float32().alias("logits");
-    v.reads("logits", &RepetitionPenalty::logits, "N V").float32();
+    v.writes("out", &RepetitionPenalty::out, "N V").float32().masked().alias("logits");
+    v.reads("logits", &RepetitionPenalty::logits, "N V").float32().masked();
     v.reads("tokens", &RepetitionPenalty::tokens, "N M", "what each row has had")
         .int32()
         .below("V")

@@ -21,7 +21,7 @@ struct SoftmaxCrossEntropyForward {
     v.writes("lse", &SoftmaxCrossEntropyForward::lse, "N", "kept for the backward")
         .float32()
         .optional();
-    v.reads("logits", &SoftmaxCrossEntropyForward::logits, "N V").float32();
+    v.reads("logits", &SoftmaxCrossEntropyForward::logits, "N V").float32().masked();
     v.reads("targets", &SoftmaxCrossEntropyForward::targets, "N")
         .int32()
         .below("V")
@@ -46,7 +46,7 @@ struct SoftmaxCrossEntropyBackward {
   template <class V>
   static void visit(V& v) {
     v.writes("d_logits", &SoftmaxCrossEntropyBackward::d_logits, "N V").float32().alias("logits");
-    v.reads("logits", &SoftmaxCrossEntropyBackward::logits, "N V").float32();
+    v.reads("logits", &SoftmaxCrossEntropyBackward::logits, "N V").float32().masked();
     v.reads("targets", &SoftmaxCrossEntropyBackward::targets, "N")
         .int32()
         .below("V")

@@ -75,6 +75,8 @@ struct FieldInfo {
   std::string_view limit;
   bool limit_included = false;
   std::string_view or_attribute;
+  bool is_masked = false;          // -inf may stand in it, for what is hidden
+  bool is_partly_written = false;  // anything may stand where nothing was written yet: a cache
 
   FieldInfo& optional() {
     is_optional = true;
@@ -114,6 +116,14 @@ struct FieldInfo {
   }
   FieldInfo& int32() {
     element = Element::int32;
+    return *this;
+  }
+  FieldInfo& masked() {
+    is_masked = true;
+    return *this;
+  }
+  FieldInfo& partly_written() {
+    is_partly_written = true;
     return *this;
   }
   FieldInfo& alias(std::string_view input) {

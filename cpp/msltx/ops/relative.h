@@ -126,7 +126,7 @@ struct RelativeAttentionScoresForward {
 
   template <class V>
   static void visit(V& v) {
-    v.writes("out", &RelativeAttentionScoresForward::out, "B nh T S");
+    v.writes("out", &RelativeAttentionScoresForward::out, "B nh T S").masked();
     visit_relative_scores<RelativeAttentionScoresForward>(v);
   }
   double flops() const {

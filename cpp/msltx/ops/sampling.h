@@ -13,8 +13,8 @@ struct TemperatureScale {
 
   template <class V>
   static void visit(V& v) {
-    v.writes("out", &TemperatureScale::out, "N V").float32().alias("logits");
-    v.reads("logits", &TemperatureScale::logits, "N V").float32();
+    v.writes("out", &TemperatureScale::out, "N V").float32().masked().alias("logits");
+    v.reads("logits", &TemperatureScale::logits, "N V").float32().masked();
     v.attribute("temperature", &TemperatureScale::temperature, "divisor").above(0);
   }
   double flops() const { return static_cast<double>(logits.size()); }
@@ -29,8 +29,8 @@ struct TopkMask {
 
   template <class V>
   static void visit(V& v) {
-    v.writes("out", &TopkMask::out, "N V").float32().alias("logits");
-    v.reads("logits", &TopkMask::logits, "N V").float32();
+    v.writes("out", &TopkMask::out, "N V").float32().masked().alias("logits");
+    v.reads("logits", &TopkMask::logits, "N V").float32().masked();
     v.attribute("k", &TopkMask::k, "V or more keeps all").required().at_least(1);
   }
   double flops() const { return static_cast<double>(logits.size()); }
@@ -46,8 +46,8 @@ struct ToppMask {
 
   template <class V>
   static void visit(V& v) {
-    v.writes("out", &ToppMask::out, "N V").float32().alias("logits");
-    v.reads("logits", &ToppMask::logits, "N V").float32();
+    v.writes("out", &ToppMask::out, "N V").float32().masked().alias("logits");
+    v.reads("logits", &ToppMask::logits, "N V").float32().masked();
     v.attribute("p", &ToppMask::p, "at least one token is kept").required().above(0).at_most(1);
   }
   double flops() const { return 4.0 * static_cast<double>(logits.size()); }
@@ -61,7 +61,7 @@ struct ArgmaxSample {
   template <class V>
   static void visit(V& v) {
     v.writes("tokens", &ArgmaxSample::tokens, "N").int32();
-    v.reads("logits", &ArgmaxSample::logits, "N V").float32();
+    v.reads("logits", &ArgmaxSample::logits, "N V").float32().masked();
   }
   double flops() const { return static_cast<double>(logits.size()); }
 };
@@ -77,7 +77,7 @@ struct CategoricalSample {
   template <class V>
   static void visit(V& v) {
     v.writes("tokens", &CategoricalSample::tokens, "N").int32();
-    v.reads("logits", &CategoricalSample::logits, "N V").float32();
+    v.reads("logits", &CategoricalSample::logits, "N V").float32().masked();
     v.reads("sequences", &CategoricalSample::sequences, "N",
             "each row's random stream; its index where absent")
         .int32()

@@ -78,6 +78,7 @@ StepResult TrainStep::run() {
   result.counted = model_.check_targets(targets_.data(), shape_.tokens(), ignore_index_);
   const float scale = 1.0f / static_cast<float>(std::max<int64_t>(1, result.counted));
 
+  model_.set_step(next_step_ + 1);
   ops::Stream stream = model_.make_stream();
   model_.executor().run([&] {
     encode_gradients(stream, scale);
