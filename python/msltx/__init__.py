@@ -33,7 +33,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from msltx import data, exchange, kernels, optim
+    from msltx import data, exchange, kernels, optim, plot
     from msltx._backends import Backend, backends
     from msltx.generation import generate
     from msltx.model import GPT
@@ -60,6 +60,7 @@ __all__ = [
     "kernels",
     "matrix_peak",
     "optim",
+    "plot",
     "read_bandwidth",
     "set_num_threads",
     "train",
@@ -78,6 +79,7 @@ _LAZY: dict[str, str | None] = {
     "generate": "msltx.generation",
     "kernels": None,
     "optim": None,
+    "plot": None,
     "train": "msltx.training",
 }
 

@@ -26,6 +26,7 @@ _COMMANDS = {
     "train": "Train a model on a prepared dataset.",
     "eval": "Give a model's loss on a split of a dataset.",
     "generate": "Continue a text with a model.",
+    "plot": "Draw the losses of runs.",
     "convert": "Make a model folder of another project's model.",
     "info": "Say what this machine, this build or a file is.",
 }
