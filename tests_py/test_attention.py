@@ -64,6 +64,19 @@ def test_a_window_over_everything_is_none(causal: bool, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_window_reaches_from_places_before_the_first(backend: str) -> None:
+    """With fewer keys than queries the first queries stand before key 0."""
+    q, k, v = heads(1, 1, 6, 4), heads(1, 1, 2, 4, seed=2), heads(1, 1, 2, 4, seed=3)
+    out, _ = kernels.flash_attention_forward(q, k, v, causal=False, window=3, backend=backend)
+    places, keys = np.arange(6) - 4, np.arange(2)
+    scores = np.where(abs(places[:, None] - keys) < 3, (q[0, 0] @ k[0, 0].T) / 2, -np.inf)
+    weights = np.exp(scores)
+    total = weights.sum(-1, keepdims=True)
+    close(out[0, 0], weights @ v[0, 0] / np.where(total > 0, total, 1))
+    assert out[0, 0].any(-1).tolist() == [False, False, True, True, True, True]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("option", ["window", "document_starts"])
 def test_tiles_outside_of_window_and_document_are_not_touched(option: str, backend: str) -> None:
     T = 640

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 
 #include "msltx/base/tensor.h"
 
@@ -19,7 +20,7 @@ struct KeyRange {
 inline KeyRange seen_from(int64_t place, int64_t S, bool causal, int64_t window) {
   KeyRange keys{0, causal ? std::clamp<int64_t>(place + 1, 0, S) : S};
   if (window > 0) {
-    window = std::min(window, S + std::max<int64_t>(place, 0));  // no overflow
+    window = std::min(window, S + std::abs(place));  // as good as any larger one, no overflow
     keys.begin = std::clamp<int64_t>(place - window + 1, 0, S);
     if (!causal) keys.end = std::clamp<int64_t>(place + window, 0, S);
   }
