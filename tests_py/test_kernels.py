@@ -11,6 +11,7 @@ import pytest
 from msltx import _core, backends, kernels
 from reference import DEFINITIONS, assert_result, call, split_arguments
 from reference.inputs import Arguments
+from reference.proof import bfloat16_fields
 from reference.result import Anything
 from reference.tolerance import BFLOAT16
 
@@ -58,18 +59,6 @@ def test_kernel_computes_its_definition(name: str, case: Arguments, backend: str
             result.value.dtype.kind, ml_dtypes.bfloat16
         )
         assert_result(out, result, definition.tol, f"{label} on {backend}: {output}")
-
-
-def bfloat16_fields(name: str) -> set[str]:
-    """Give the tensors of a kernel that may be bfloat16, called what the definitions call them."""
-    parts = {name, f"{name}_data", f"{name}_weights"}
-    return {
-        "out" if field["name"] == "forward_out" else field["name"]
-        for op in _core.ops()
-        if op["name"] in parts
-        for field in op["fields"]
-        if field["dtype"] in ("compute", "wide")
-    }
 
 
 @pytest.mark.slow

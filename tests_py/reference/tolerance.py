@@ -40,11 +40,11 @@ def assert_close(
     tol: float,
     name: str,
     undecided: Anything | None = None,
-) -> None:
+) -> float:
     """Fail with the worst element unless `out` is within tolerance of `ref`.
 
     With magnitude None the two must be equal. Infinities must stand at the same places. Rows
-    marked in `undecided` are left out.
+    marked in `undecided` are left out. Gives the largest error of a row as a share of its limit.
     """
     assert out.shape == ref.shape, f"{name}: shape is {out.shape}, expected {ref.shape}"
     if undecided is not None:
@@ -52,7 +52,7 @@ def assert_close(
         magnitude = None if magnitude is None else magnitude[~undecided]
     out, ref = float64(out), float64(ref)
     if out.size == 0:
-        return
+        return 0.0
     if magnitude is None:
         unequal = np.argwhere(out != ref)
         if len(unequal):
@@ -61,7 +61,7 @@ def assert_close(
                 f"{name}: {len(unequal)} of {out.size} elements differ, the first at "
                 f"{[int(i) for i in where]}: got {out[where]}, expected {ref[where]}"
             )
-        return
+        return 0.0
 
     assert magnitude.shape == ref.shape, f"{name}: magnitude has shape {magnitude.shape}"
     finite = np.isfinite(ref)
@@ -82,8 +82,9 @@ def assert_close(
     row = tuple(int(i) for i in np.unravel_index(int(ratio.argmax()), ratio.shape))
     worst = f"row {list(row)}: " + _describe(out, ref, magnitude, row)
     assert ratio.max() <= 1, f"{name}: error is {ratio.max():.3g} times the limit in {worst}"
+    return float(ratio.max())
 
 
-def assert_result(out: Anything, result: Result, tol: float, name: str) -> None:
-    """Compare with one output of a definition."""
-    assert_close(out, result.value, result.magnitude, tol, name, result.undecided)
+def assert_result(out: Anything, result: Result, tol: float, name: str) -> float:
+    """Compare with one output of a definition; give the largest error as a share of its limit."""
+    return assert_close(out, result.value, result.magnitude, tol, name, result.undecided)
