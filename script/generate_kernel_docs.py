@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Write python/msltx/kernels.pyi and the generated part of docs/kernels.md from the engine's ops.
+"""Write python/msltx/kernels.pyi and the generated part of docs/kernels.md.
 
-With --check, write nothing and fail where a file is not what would be written. Needs msltx built.
+Calls, formulas, arguments and costs come from the engine's ops, prose and examples from
+docs/kernels/*.yaml. With --check, write nothing and fail where a file is not what would be
+written. Needs msltx built.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from kernel_families import Family, families, operations, traffic
 
 from msltx import _core, kernels
 from msltx._composed_kernels import COMPOSED
@@ -158,19 +162,37 @@ def table_of(op: Op) -> Iterator[str]:
         yield f"| -> {field['name']} | {kind} | {cell(text)} |\n"
 
 
+def entry_of(op: Op, index: int) -> Iterator[str]:
+    """Write an op's own part: call, formula, arguments, cost."""
+    yield f"\n### {op['name']}\n\n"
+    yield f"`{op['name']}{signature_of(op)}`\n\n"
+    yield f"    {op['summary']}\n\n"
+    yield from table_of(op)
+    count = operations(op, index)
+    yield f"\n{count[0].upper()}{count[1:]} operations, {traffic(op)} bytes in float32.\n"
+
+
+def family_of(family: Family) -> Iterator[str]:
+    """Write what is said of a family in prose."""
+    yield f"\n## {family['name']}\n\n"
+    yield f"- Gradient: {family['gradient']}.\n"
+    yield f"- Elsewhere: {family['elsewhere']}.\n"
+    yield f"- reference: {family['reference']}.\n"
+    yield f"- cpu: {family['cpu']}.\n"
+    yield f"- Scratch: {family['scratch']}.\n"
+    yield f"- Tested for: {family['pitfall']}.\n"
+    yield f"\n```python\n{family['example']}```\n"
+
+
 def reference() -> str:
     """Write what stands below the mark in docs/kernels.md."""
-    ops = _core.ops()
+    ops = {op["name"]: (op, index) for index, op in enumerate(_core.ops())}
     lines = [MARK, "\n\n## Axes\n\n| letter | meaning |\n| --- | --- |\n"]
     lines += [f"| {letter} | {meaning} |\n" for letter, meaning in _core.axis_letters()]
-    lines.append("\n## Ops\n")
-    for op in ops:
-        lines += [
-            f"\n### {op['name']}\n\n",
-            f"`{op['name']}{signature_of(op)}`\n\n",
-            f"    {op['summary']}\n\n",
-            *table_of(op),
-        ]
+    for family in families():
+        lines += family_of(family)
+        for name in family["kernels"]:
+            lines += entry_of(*ops[name])
     lines.append("\n## Made of others\n\n")
     for name, function in sorted(COMPOSED.items()):
         first = (function.__doc__ or "").partition("\n")[0]

@@ -5,11 +5,16 @@
 
 #include <array>
 #include <charconv>
+#include <cstddef>
+#include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "bindings/op_call.h"
 #include "bindings/register.h"
 #include "msltx/base/error.h"
+#include "msltx/ops/axes.h"
 #include "msltx/ops/backend.h"
 
 namespace py = pybind11;
@@ -140,6 +145,27 @@ py::list describe_ops() {
   return all;
 }
 
+// Operations and bytes of an op in float32 whose tensors, optional ones too, have these sizes by
+// axis letter; attributes have their defaults.
+std::pair<double, double> cost(const OpInfo& info, const std::map<std::string, int64_t>& sizes) {
+  std::vector<std::max_align_t> op(info.size / sizeof(std::max_align_t) + 1);
+  info.construct(op.data());
+  for (const FieldInfo& field : info.fields) {
+    std::vector<int64_t> shape;
+    for (const auto& factors : ops::parse_axes(field.axes)) {
+      int64_t size = 1;
+      for (const auto& factor : factors) {
+        const auto found = sizes.find(std::string(factor));
+        size *= found != sizes.end() ? found->second : std::stoll(std::string(factor));
+      }
+      shape.push_back(size);
+    }
+    const DType dtype = field.element == Element::int32 ? DType::int32 : DType::float32;
+    OpInfo::tensor(op.data(), field) = Tensor::host(op.data(), dtype, shape);  // never read
+  }
+  return {info.flops(op.data()), info.bytes(op.data())};
+}
+
 py::list axis_letters() {
   py::list all;
   for (const auto& [letter, meaning] : ops::kAxisLetters) {
@@ -180,6 +206,15 @@ void register_ops(py::module_& m) {
       },
       py::arg("index"), py::arg("inputs"), py::arg("named"), "Call the op at this index of ops().");
   m.def("ops", &describe_ops, "Every op: its fields in C++ order, and its attributes.");
+  m.def(
+      "op_cost",
+      [](size_t index, const std::map<std::string, int64_t>& sizes) {
+        if (index >= ops::kOpCount) throw ValueError(concat("there is no op ", index));
+        return cost(ops::op_info(index), sizes);
+      },
+      py::arg("index"), py::arg("sizes"),
+      "Operations and bytes in float32 of the op at this index, given a size for every axis "
+      "letter.");
   m.def("axis_letters", &axis_letters, "The letters of shapes, each with its meaning.");
   m.def("backends", &describe_backends,
         "Every backend of this build, the slowest first, with the dtypes each op takes there.");
