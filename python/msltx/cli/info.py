@@ -62,6 +62,17 @@ def _kernels() -> None:
         click.echo(f"{op:{width}}{marks}".rstrip())
 
 
+def _settings() -> None:
+    from msltx.cli._capabilities import capabilities
+
+    rows = [(name, str(value), reason) for name, value, reason in capabilities()]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    click.echo(f"{'setting':{widths[0]}}  {'value':{widths[1]}}  runs")
+    for name, value, reason in rows:
+        runs = f"no: {reason}" if reason else "yes"
+        click.echo(f"{name:{widths[0]}}  {value:{widths[1]}}  {runs}")
+
+
 def _peaks() -> None:
     import msltx
 
@@ -184,12 +195,14 @@ def _path(path: Path) -> None:
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--preset", help="Show a preset's fields and its exact parameter count.")
 @click.option("--kernels", is_flag=True, help="Show which backend has which kernel.")
+@click.option("--settings", is_flag=True, help="Show which settings of a model run.")
 @click.option("--peaks", is_flag=True, help="Measure matrix peak and memory bandwidth.")
-def info(path: Path | None, preset: str | None, kernels: bool, peaks: bool) -> None:
+def info(path: Path | None, preset: str | None, kernels: bool, settings: bool, peaks: bool) -> None:
     """Say what this machine and build are, or what a model, run, dataset or tokenizer holds."""
-    if (path is not None) + (preset is not None) + (kernels or peaks) > 1:
+    if (path is not None) + (preset is not None) + (kernels or settings or peaks) > 1:
         raise click.UsageError(
-            "PATH, --preset, and --kernels with --peaks each ask for something else; give one"
+            "PATH, --preset, and --kernels, --settings and --peaks each ask for something else; "
+            "give one"
         )
     if path is not None:
         return _path(path)
@@ -198,6 +211,8 @@ def info(path: Path | None, preset: str | None, kernels: bool, peaks: bool) -> N
     _machine()
     if kernels:
         _kernels()
+    if settings:
+        _settings()
     if peaks:
         _peaks()
     return None

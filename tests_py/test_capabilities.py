@@ -1,0 +1,41 @@
+"""``msltx info --settings``: what models run, told from what they do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from msltx import GPT, GPTConfig
+from msltx.cli import _run
+from msltx.cli._capabilities import _BESIDE, _SMALL, capabilities
+
+ROWS = list(capabilities())
+SIZES = {"vocab_size", "context_length", "embedding_dim", "num_layers", "num_heads"}
+
+
+def test_every_field_of_a_configuration_is_there() -> None:
+    fields = {name for name, *_ in GPTConfig.describe() if "." not in name}
+    assert fields - SIZES - {"rope_scaling"} == {name for name, *_ in ROWS} - {"rope_scaling.kind"}
+
+
+@pytest.mark.parametrize(("name", "value", "reason"), ROWS, ids=[f"{n}={v}" for n, v, _ in ROWS])
+def test_what_is_said_to_run_trains(name: str, value: Any, reason: str) -> None:
+    fields: dict[str, Any] = {name: value, **_BESIDE.get(name, {})}
+    if name == "rope_scaling.kind":
+        fields = {"rope_scaling": {"kind": value, "factor": 2.0}, "positions": "rope"}
+    config = GPTConfig(**_SMALL, **fields)
+    if reason:
+        with pytest.raises(ValueError, match=name):
+            GPT(config)
+    else:
+        assert np.isfinite(GPT(config).forward_backward([1, 2, 3], [2, 3, 4]))
+
+
+def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(["info", "--settings"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "setting value runs" in lines
+    assert "norm_placement sandwich yes" in lines
+    assert _run(["info", ".", "--settings"]) == 2
