@@ -72,11 +72,15 @@ def test_gradients_are_the_derivatives_of_the_loss(fields: dict[str, Any]) -> No
             other = Family(model.fields, {**model.parameters, name: value})
             return other.forward_backward(tokens, targets)
 
-        direction = rng.standard_normal(parameter.shape)
-        expected = differences.derivative_along(moved, parameter, direction)
-        given = float((model.gradients[name] * direction).sum())
-        size = whole * float(np.linalg.norm(direction))
-        assert abs(given - expected) <= 10 * differences.TOLERANCE * size, name
+        # Where a kink of relu lies between the two points, the difference is no derivative: of
+        # three directions one misses all kinks, while a wrong gradient is wrong along each.
+        errors = []
+        for _ in range(3 if fields.get("activation") == "relu" else 1):
+            direction = rng.standard_normal(parameter.shape)
+            expected = differences.derivative_along(moved, parameter, direction)
+            given = float((model.gradients[name] * direction).sum())
+            errors.append(abs(given - expected) / (whole * float(np.linalg.norm(direction))))
+        assert min(errors) <= 10 * differences.TOLERANCE, name
 
 
 def test_gpt2_is_the_model_written_by_hand() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 import msltx
 from families import SIZES, pair_of_models, random_batch, random_config
-from msltx import GPT, GPTConfig, backends
+from msltx import GPT, GPTConfig, backends, kernels
+from msltx._trace import WITH_INPUTS, named
 
 BACKENDS = [backend.name for backend in backends()]
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "seeing.md"
@@ -122,6 +123,36 @@ def test_a_trace_is_a_forward() -> None:
     model.forward_backward(targets.clip(0), targets)
     for name, array in found.items():
         np.testing.assert_array_equal(array, kept[name])
+
+
+def in_parts(traced: Any) -> list[Any]:
+    """What fused attention would have been as scores, softmax in place, and mix."""
+    read = traced["tensors"]
+    scores = kernels.attention_scores_forward(read["q"], read["k"])
+    p = kernels.softmax_forward(scores)
+    mix = kernels.attention_mix_forward(p, read["v"])
+    tensors = {
+        "attention_scores_forward": {"q": read["q"], "k": read["k"], "out": scores},
+        "softmax_forward": {"out": p.reshape(-1, p.shape[-1])},
+        "attention_mix_forward": {"probabilities": p, "v": read["v"], "out": mix},
+    }
+    return [{**traced, "op": op, "tensors": given} for op, given in tensors.items()]
+
+
+def test_plain_attention_has_the_names_of_the_fused_one() -> None:
+    config = GPTConfig(**SIZES)
+    model = GPT(config, seed=3)
+    tokens = np.array([[5, 1, 2, 9], [3, 3, 1, 0]], np.int32)
+    ops = model._core.trace(tokens, WITH_INPUTS)
+    apart: list[Any] = []
+    for traced in ops:
+        apart += in_parts(traced) if traced["op"] == "flash_attention_forward" else [traced]
+    plain = named(apart, config, tokens.shape, model.backend)
+    fused = named(ops, config, tokens.shape, model.backend)
+    assert set(fused) - set(plain) == {"blocks.0.attn.lse", "blocks.1.attn.lse"}
+    assert set(plain) <= set(fused)
+    for name, array in plain.items():
+        np.testing.assert_allclose(array, fused[name], 1e-5, 1e-6, err_msg=name)
 
 
 def test_probabilities_are_rows_of_one() -> None:

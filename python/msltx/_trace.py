@@ -26,11 +26,11 @@ class TracedOp(TypedDict):
     attributes: dict[str, Any]
 
 
-# Fused attention, whose scores and probabilities are computed anew from what it read.
-WITH_INPUTS = {"flash_attention_forward"}
-
 _ADDING_NORMS = {"residual_layernorm_forward", "residual_rmsnorm_forward"}
 _SCORES = {"attention_scores_forward", "relative_attention_scores_forward"}
+# Attention, whose q, k and v are what it reads; of the fused one, scores and probabilities are
+# computed anew from them.
+WITH_INPUTS = {"flash_attention_forward", "attention_mix_forward", *_SCORES}
 _SCORE_INPUTS = ("bias", "alibi_slopes", "document_starts")
 _SCORE_ATTRIBUTES = ("scale", "causal", "window", "softcap")
 
@@ -122,6 +122,9 @@ class _Names:
     def _attention(self, scope: str, traced: TracedOp) -> None:
         op, tensors = traced["op"], traced["tensors"]
         if op == "linear_forward":
+            if tensors["out"].shape[0] != self.batch * self.length:  # of distances, not of tokens
+                self._other(scope, op, tensors)
+                return
             first = self._order(scope) == 0
             self.put(f"{scope}.qkv" if first else f"{scope}.out", tensors["out"])
         elif op == "rmsnorm_forward":
@@ -129,11 +132,14 @@ class _Names:
         elif op == "flash_attention_forward":
             self._fused(scope, traced)
         elif op in _SCORES:
+            for part in ("q", "k"):
+                self.put(f"{scope}.{part}", tensors[part])
             self.put(f"{scope}.scores", tensors["out"])
         elif op == "softmax_forward":
             probabilities = tensors["out"].reshape(self.found[f"{scope}.scores"].shape)
             self.found[f"{scope}.probabilities"] = probabilities
         elif op == "attention_mix_forward":
+            self.put(f"{scope}.v", tensors["v"])
             self.put(f"{scope}.mix", tensors["out"])
         elif op != "rope_forward":  # q and k say it
             self._other(scope, op, tensors)
