@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "msltx/text/vocabulary.h"
 
@@ -18,6 +19,14 @@ inline std::string byte_token(int byte) {
   token[3] = kDigits[byte / 16];
   token[4] = kDigits[byte % 16];
   return token;
+}
+
+// The byte that a token is, -1 for another token.
+inline int byte_of_token(std::string_view token) {
+  for (int byte = 0; byte < 256 && token.size() == 6; ++byte) {
+    if (token == byte_token(byte)) return byte;
+  }
+  return -1;
 }
 
 // The id of each byte's token, kNoByteToken where the vocabulary has none.

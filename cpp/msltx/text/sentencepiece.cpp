@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
 #include "msltx/base/error.h"
+#include "msltx/text/byte_tokens.h"
 #include "msltx/text/byte_trie.h"
 #include "msltx/text/char_bpe.h"
 #include "msltx/text/charsmap.h"
@@ -85,7 +87,13 @@ class SentencePieceNormalizer final : public Normalizer {
     size_t symbol = 0;
     symbols_.for_each_prefix(rest, [&](int32_t, size_t length) { symbol = length; });
     if (symbol > 0) return {rest.substr(0, symbol), symbol};
-    if (const auto match = map_.longest(rest)) return {match->replacement, match->length};
+    // A damaged table may match a part of a character.
+    const auto whole = [&](size_t length) {
+      return length == rest.size() || (static_cast<unsigned char>(rest[length]) & 0xC0) != 0x80;
+    };
+    if (const auto match = map_.longest(rest); match && whole(match->length)) {
+      return {match->replacement, match->length};
+    }
     const char* p = rest.data();
     decode_utf8(p);
     const auto length = static_cast<size_t>(p - rest.data());
@@ -130,7 +138,7 @@ class SentencePieceDecoder final : public TokenDecoder {
     for (const auto& piece : file.pieces) {
       if (piece.kind == Kind::control) controls_.insert(piece.text);
       if (piece.kind == Kind::unknown) unknown_ = piece.text;
-      if (piece.kind == Kind::byte) bytes_.insert(piece.text);
+      if (piece.kind == Kind::byte) bytes_.emplace(piece.text, byte_of_token(piece.text));
     }
   }
 
@@ -138,8 +146,8 @@ class SentencePieceDecoder final : public TokenDecoder {
     std::string out, bytes;
     bool at_front = true, saw_prefix = false;
     for (const std::string& token : tokens) {
-      if (bytes_.contains(token)) {
-        bytes.push_back(static_cast<char>(std::stoi(token.substr(3, 2), nullptr, 16)));
+      if (const auto byte = bytes_.find(token); byte != bytes_.end()) {
+        bytes.push_back(static_cast<char>(byte->second));
         continue;
       }
       append_bytes(bytes, out);
@@ -188,7 +196,8 @@ class SentencePieceDecoder final : public TokenDecoder {
     return find_invalid_utf8(text) == kValid && characters_of(text) == 1;
   }
 
-  std::unordered_set<std::string> controls_, bytes_;
+  std::unordered_set<std::string> controls_;
+  std::unordered_map<std::string, int> bytes_;
   std::string unknown_, unk_surface_;
   bool drops_prefix_, drops_all_;
 };
@@ -232,6 +241,11 @@ std::shared_ptr<const Model> make_bpe(const SentencePieceFile& file) {
 std::shared_ptr<const Model> make_model(const SentencePieceFile& file) {
   if (file.whitespace_as_suffix) {
     throw ValueError("has treat_whitespace_as_suffix, which is not read");
+  }
+  for (const auto& piece : file.pieces) {
+    if (piece.kind == Kind::byte && byte_of_token(piece.text) < 0) {
+      throw ValueError(concat("has the byte piece ", piece.text, "; they are <0x00> to <0xFF>"));
+    }
   }
   const auto size = static_cast<int64_t>(file.pieces.size());
   if (file.unk_id < 0 || file.unk_id >= size ||

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -116,6 +117,7 @@ SentencePieceFile::Piece read_piece(std::string_view message) {
     if (field.number == 2) {
       expect(field, kFixed32, "a score");
       piece.score = std::bit_cast<float>(static_cast<uint32_t>(field.value));
+      if (!std::isfinite(piece.score)) throw ValueError("has a score that is not finite");
     }
     if (field.number == 3) {
       const int32_t kind = number(field, "the type of a piece");
