@@ -131,6 +131,39 @@ def test_a_key_is_masked_where_it_comes_after_the_query_strictly(backend: str) -
     np.testing.assert_array_equal(probabilities[0, 0] > 0, np.tril(np.ones((5, 5), bool)))
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["gelu tanh", "gelu none", "silu", "relu", "sigmoid"])
+def test_activations_of_huge_numbers(name: str, backend: str) -> None:
+    """They reach their limits, as do their slopes; a NaN stays one."""
+    kind, _, form = name.partition(" ")
+    options: Any = {"approximate": form} if form else {}
+    x = np.array([[-3e38, -1e30, -89, -30, 30, 89, 1e30, 3e38, np.nan]], F32)
+    forward, backward = getattr(kernels, f"{kind}_forward"), getattr(kernels, f"{kind}_backward")
+    out = forward(x, **options, backend=backend)[0]
+    slope = backward(np.ones_like(x), x, **options, backend=backend)[0]
+    assert np.isnan(out[-1])
+    is_sigmoid = kind == "sigmoid"
+    np.testing.assert_allclose(out[:4], 0, atol=1e-11)
+    np.testing.assert_allclose(out[4:-1], 1 if is_sigmoid else x[0, 4:-1], rtol=1e-6)
+    np.testing.assert_allclose(slope[:4], 0, atol=1e-11)
+    np.testing.assert_allclose(slope[4:-1], 0 if is_sigmoid else 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_query_against_the_cache_depends_on_its_keys_alone(backend: str) -> None:
+    """Not on queries or sequences that go with it, nor on the cache's capacity."""
+    rng = np.random.default_rng(0)
+    q = rng.standard_normal((3, 4, 20, 16), dtype=F32)
+    k, v = (rng.standard_normal((3, 2, 200, 16), dtype=F32) for _ in range(2))
+    whole = kernels.attention_inference(q, k, v, [150, 20, 90], backend=backend)
+    wide = [np.concatenate([x, np.full((3, 2, 100, 16), np.nan, F32)], axis=2) for x in (k, v)]
+    found = kernels.attention_inference(q, *wide, [150, 20, 90], backend=backend)
+    np.testing.assert_array_equal(found, whole)
+    last = np.ascontiguousarray(q[:1, :, -1:])
+    alone = kernels.attention_inference(last, k[:1], v[:1], [150], backend=backend)
+    np.testing.assert_array_equal(alone, whole[:1, :, -1:])
+
+
 # Places in memory ------------------------------------------------------------------------------
 
 FAR = 2**31 + 8  # elements between rows: beyond what 32 bits count
