@@ -45,6 +45,7 @@ CHOICES: dict[str, list[Any]] = {
     "sliding_window": [None, 1, 5, [3, None], [None, 40]],
     "attention_softcap": [0.0, 2.0],
     "logit_softcap": [0.0, 3.0],
+    "dropout": [0.0, 0.3],
 }
 
 # Settings that are fine apart and refused together.

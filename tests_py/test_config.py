@@ -136,9 +136,10 @@ def test_there_and_back(name: str) -> None:
 
 
 def test_unsupported_settings_are_named() -> None:
-    GPTConfig.preset("gpt2").check_supported()
-    with pytest.raises(msltx.InvalidValueError, match=r"dropout is 0\.1; this version of msltx"):
-        GPTConfig.preset("mlx").check_supported()
+    for name in GPTConfig.preset_names():
+        GPTConfig.preset(name).check_supported()
+    with pytest.raises(msltx.InvalidValueError, match="positions is relative_xl; this version of"):
+        GPTConfig.preset("mlx", positions="relative_xl").check_supported()
 
 
 def test_field_called() -> None:

@@ -18,6 +18,7 @@ namespace msltx::bindings {
 namespace {
 
 using model::BatchShape;
+using model::Draw;
 using model::GPT;
 using model::Keep;
 
@@ -41,6 +42,19 @@ std::unique_ptr<GPT> make_gpt(const model::GPTConfig& config, uint64_t seed,
   return gpt;
 }
 
+// Of loops of one's own: nothing is dropped without a seed.
+Draw draw_of(std::optional<uint64_t> seed, int64_t step, int64_t first_sequence) {
+  constexpr int64_t kMost = (int64_t{1} << 32) - 1;  // counters have 32 bits
+  const auto check = [&](const char* name, int64_t value) {
+    if (value < 0 || value > kMost) {
+      throw ValueError(concat(name, " is ", value, "; it takes 0 to ", kMost));
+    }
+  };
+  check("step", step);
+  check("first_sequence", first_sequence);
+  return {seed.has_value(), seed.value_or(0), step, first_sequence};
+}
+
 // Every call enters the model alone: a second caller gets BusyError.
 template <class F>
 auto with_model(GPT& gpt, F&& call) {
@@ -48,7 +62,9 @@ auto with_model(GPT& gpt, F&& call) {
   return run_released(call);
 }
 
-py::array forward(GPT& gpt, const py::array& tokens, bool keep) {
+py::array forward(GPT& gpt, const py::array& tokens, bool keep,
+                  std::optional<uint64_t> dropout_seed, int64_t step, int64_t first_sequence) {
+  const Draw draw = draw_of(dropout_seed, step, first_sequence);
   const Tensor ids = borrow(tokens, DType::int32, "tokens");
   const BatchShape shape = batch_shape(ids, "tokens");
   py::array out(
@@ -57,7 +73,7 @@ py::array forward(GPT& gpt, const py::array& tokens, bool keep) {
   void* to = out.mutable_data();
   with_model(gpt, [&] {
     const Tensor hidden =
-        gpt.forward(ids.data<int32_t>(), shape, keep ? Keep::for_backward : Keep::nothing);
+        gpt.forward(ids.data<int32_t>(), shape, keep ? Keep::for_backward : Keep::nothing, draw);
     std::memcpy(to, hidden.data<void>(), static_cast<size_t>(hidden.bytes()));
   });
   return out;
@@ -84,7 +100,9 @@ Tensor as_rows(const Tensor& t, const char* what) {
 }
 
 float forward_backward(GPT& gpt, const py::array& tokens, const py::array& targets, bool accumulate,
-                       double normalizer, int64_t ignore_index) {
+                       double normalizer, int64_t ignore_index,
+                       std::optional<uint64_t> dropout_seed, int64_t step, int64_t first_sequence) {
+  const Draw draw = draw_of(dropout_seed, step, first_sequence);
   const Tensor x = borrow(tokens, DType::int32, "tokens");
   const Tensor y = borrow(targets, DType::int32, "targets");
   const BatchShape shape = batch_shape(x, "tokens");
@@ -94,7 +112,7 @@ float forward_backward(GPT& gpt, const py::array& tokens, const py::array& targe
   }
   return with_model(gpt, [&] {
     return gpt.forward_backward(x.data<int32_t>(), y.data<int32_t>(), shape, accumulate, normalizer,
-                                ignore_index);
+                                ignore_index, draw);
   });
 }
 
@@ -184,7 +202,8 @@ void register_model(py::module_& m) {
                            static_cast<size_t>(gpt.parameters().gradients().bytes()));
              });
            })
-      .def("forward", &forward, py::arg("tokens"), py::arg("keep") = true)
+      .def("forward", &forward, py::arg("tokens"), py::arg("keep") = true, py::kw_only(),
+           py::arg("dropout_seed") = py::none(), py::arg("step") = 0, py::arg("first_sequence") = 0)
       .def("logits", &logits, py::arg("hidden"))
       .def(
           "backward_from_logits",
@@ -201,7 +220,9 @@ void register_model(py::module_& m) {
           },
           py::arg("d_hidden"), py::arg("accumulate") = false)
       .def("forward_backward", &forward_backward, py::arg("tokens"), py::arg("targets"),
-           py::arg("accumulate") = false, py::arg("normalizer") = 0.0, py::arg("ignore_index") = -1)
+           py::arg("accumulate") = false, py::arg("normalizer") = 0.0, py::arg("ignore_index") = -1,
+           py::kw_only(), py::arg("dropout_seed") = py::none(), py::arg("step") = 0,
+           py::arg("first_sequence") = 0)
       .def("evaluate_sum", &evaluate_sum, py::arg("tokens"), py::arg("targets"),
            py::arg("ignore_index") = -1)
       .def("memory", &memory);

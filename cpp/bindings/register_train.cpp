@@ -124,7 +124,7 @@ std::unique_ptr<TrainStep> make_train_step(GPT& gpt, int64_t batch_size, int64_t
                                            double grad_clip, double learning_rate,
                                            double min_learning_rate, int64_t warmup_steps,
                                            int64_t max_steps, const std::string& schedule,
-                                           py::object source, int64_t ignore_index) {
+                                           py::object source, int64_t ignore_index, uint64_t seed) {
   const train::StepShape shape{{batch_size, length}, gradient_accumulation_steps};
   const auto options = optimizer_options(weight_decay, betas, eps, grad_clip);
   const optim::Schedule rates{optim::schedule_kind(schedule), learning_rate, min_learning_rate,
@@ -134,7 +134,8 @@ std::unique_ptr<TrainStep> make_train_step(GPT& gpt, int64_t batch_size, int64_t
                   ? engine_source(std::move(source), sequences, length)
                   : python_source(std::move(source), sequences, length);
   return run_released([&] {
-    return std::make_unique<TrainStep>(gpt, shape, options, rates, std::move(fill), ignore_index);
+    return std::make_unique<TrainStep>(gpt, shape, options, rates, std::move(fill), ignore_index,
+                                       seed);
   });
 }
 
@@ -158,7 +159,7 @@ void register_train(py::module_& m) {
            py::arg("betas"), py::arg("eps"), py::arg("grad_clip"), py::arg("learning_rate"),
            py::arg("min_learning_rate"), py::arg("warmup_steps"), py::arg("max_steps"),
            py::arg("schedule"), py::arg("source"), py::arg("ignore_index") = -1,
-           py::keep_alive<1, 2>())
+           py::arg("seed") = 0, py::keep_alive<1, 2>())
       .def("run",
            [](TrainStep& step) {
              // Jobs of several threads queue up; a second caller is refused before it would.

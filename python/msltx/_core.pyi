@@ -181,7 +181,13 @@ class GPT:
     def gradient(self, name: str) -> npt.NDArray[np.float32]: ...
     def zero_gradients(self) -> None: ...
     def forward(
-        self, tokens: npt.NDArray[np.int32], keep: bool = True
+        self,
+        tokens: npt.NDArray[np.int32],
+        keep: bool = True,
+        *,
+        dropout_seed: int | None = None,
+        step: int = 0,
+        first_sequence: int = 0,
     ) -> npt.NDArray[np.float32]: ...
     def logits(self, hidden: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
     def trace(
@@ -200,6 +206,10 @@ class GPT:
         accumulate: bool = False,
         normalizer: float = 0.0,
         ignore_index: int = -1,
+        *,
+        dropout_seed: int | None = None,
+        step: int = 0,
+        first_sequence: int = 0,
     ) -> float: ...
     def evaluate_sum(
         self,
@@ -254,6 +264,7 @@ class TrainStep:
         schedule: str,
         source: Batches | Callable[[int], tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]],
         ignore_index: int = -1,
+        seed: int = 0,
     ) -> None: ...
     def run(self) -> dict[str, Any]: ...
     next_step: int

@@ -55,6 +55,17 @@ def _limit(memory_limit: int | None) -> int:
     return whole_number(memory_limit, "memory_limit", 1, MOST_COUNT)
 
 
+def _draw(dropout_seed: int | None, step: int, first_sequence: int) -> dict[str, Any]:
+    """Give the arguments that say what dropout draws."""
+    if dropout_seed is not None:
+        dropout_seed = whole_number(dropout_seed, "dropout_seed", 0, MOST_SEED)
+    return {
+        "dropout_seed": dropout_seed,
+        "step": whole_number(step, "step", 0, 2**32 - 1),
+        "first_sequence": whole_number(first_sequence, "first_sequence", 0, 2**32 - 1),
+    }
+
+
 class Gradients(Mapping[str, Floats]):
     """Gradients by parameter name: read-only views, no copies."""
 
@@ -208,13 +219,22 @@ class GPT:
         """Give the planned memory in bytes, by purpose."""
         return self._core.memory()
 
-    def forward(self, tokens: npt.ArrayLike) -> Floats:
+    def forward(
+        self,
+        tokens: npt.ArrayLike,
+        *,
+        dropout_seed: int | None = None,
+        step: int = 0,
+        first_sequence: int = 0,
+    ) -> Floats:
         """Run the trunk.
 
         Parameters
         ----------
         tokens : array_like of int, shape (B, T) or (T,)
             Ids in [0, vocab_size), T at most context_length.
+        dropout_seed, step, first_sequence : int, optional
+            As in forward_backward(); the backward that follows draws the same numbers.
 
         Returns
         -------
@@ -222,7 +242,9 @@ class GPT:
             What the output projection reads, of the model's dtype (bfloat16 is that of ml_dtypes);
             without a final norm the residual stream, float32. backward() may follow.
         """
-        return self._core.forward(token_array(tokens, "tokens"))
+        return self._core.forward(
+            token_array(tokens, "tokens"), **_draw(dropout_seed, step, first_sequence)
+        )
 
     def logits(self, hidden: Floats) -> Floats:
         """Apply the output projection: (..., C), as forward() gives it, to float32 (..., V)."""
@@ -293,6 +315,9 @@ class GPT:
         accumulate: bool = False,
         normalizer: float | None = None,
         ignore_index: int = -1,
+        dropout_seed: int | None = None,
+        step: int = 0,
+        first_sequence: int = 0,
     ) -> float:
         """Compute the cross entropy of the next tokens and its gradients.
 
@@ -306,6 +331,13 @@ class GPT:
             What the sum of losses is divided by; default: the number of counted targets. A loop
             of its own over micro-batches passes the count of the whole step.
         ignore_index : int, default -1
+        dropout_seed : int, optional
+            Where the configuration has dropout: what is dropped follows from this number, step and
+            the number of the sequence alone. Without it nothing is dropped.
+        step : int, default 0
+            The step of the training, so that each draws numbers of its own.
+        first_sequence : int, default 0
+            Number within the step of the first sequence, for loops over micro-batches.
 
         Returns
         -------
@@ -320,6 +352,7 @@ class GPT:
             accumulate,
             0.0 if normalizer is None else normalizer,
             ignore_index,
+            **_draw(dropout_seed, step, first_sequence),
         )
 
     def evaluate(

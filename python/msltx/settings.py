@@ -81,7 +81,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_skipped_steps: Count = 10
     """Steps in a row with a non-finite loss or norm after which the run stops."""
     seed: CountOrNone = 1
-    """Of the initial values, the batches and the samples."""
+    """Of the initial values, the batches, dropout and the samples."""
 
 
 class DataSettings(msgspec.Struct, frozen=True, kw_only=True):

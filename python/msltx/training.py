@@ -242,6 +242,7 @@ class _Trainer:
             max_steps=s.max_steps,
             schedule=s.schedule,
             source=source,
+            seed=s.seed,
         )
         self.clock = _Clock(sequences * self.length)
 

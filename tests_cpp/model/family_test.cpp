@@ -26,7 +26,8 @@ const std::vector<Member>& members() {
         {"activation", "swiglu"},
         {"bias", false},
         {"num_heads", 4},
-        {"num_kv_heads", 2}}},
+        {"num_kv_heads", 2},
+        {"dropout", 0.2}}},
       {"qwen", {{"norm", "rmsnorm"}, {"positions", "rope"}, {"qk_norm", true}, {"head_dim", 10}}},
       {"gemma",
        {{"norm", "rmsnorm"},
@@ -36,10 +37,13 @@ const std::vector<Member>& members() {
         {"activation", "geglu"},
         {"sliding_window", {20, nullptr}},
         {"attention_softcap", 5},
-        {"embedding_scale", 4.9}}},
-      {"sublayer", {{"norm_placement", "sublayer"}, {"positions", {"learned", "alibi"}}}},
+        {"embedding_scale", 4.9},
+        {"dropout", 0.2}}},
+      {"sublayer",
+       {{"norm_placement", "sublayer"}, {"positions", {"learned", "alibi"}}, {"dropout", 0.2}}},
       {"post_projected",
        {{"norm_placement", "post"}, {"token_embedding_dim", 9}, {"activation", "relu"}}},
+      {"post_dropout", {{"norm_placement", "post"}, {"dropout", 0.2}}},
   };
   return list;
 }
@@ -66,8 +70,9 @@ Outcome outcome_of(const GPTConfig& config, std::string_view backend, int thread
   model.set_section_mode(mode);
   model.set_poison(poison);
   const RandomBatch batch(shape, config.vocab_size);
+  const Draw draw{.on = true, .seed = 5, .step = 3};
   const float loss =
-      model.forward_backward(batch.tokens.data(), batch.targets.data(), shape, false, 0);
+      model.forward_backward(batch.tokens.data(), batch.targets.data(), shape, false, 0, -1, draw);
   return {loss, copy_of(model.parameters().gradients())};
 }
 

@@ -1,4 +1,4 @@
-"""The whole model family in NumPy float64, on a tape: every setting of msltx.GPTConfig but dropout.
+"""The whole model family in NumPy float64, on a tape: every setting of msltx.GPTConfig.
 
 gpt.py has the GPT-2 settings written out by hand, from the definitions of the kernels; this file
 says what all settings mean, and the tape differentiates it. Nothing here is fast.
@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .attention import dropout_factors
+from .dropout import dropout_forward
 from .embedding import sinusoidal_positions
 from .result import Array, Integers
 from .tape import Node, concatenate
@@ -74,14 +76,43 @@ def relative_buckets(distances: Integers) -> Integers:
     )
 
 
+def hash_name(name: str) -> int:
+    """FNV-1a with 64 bits, as cpp/msltx/base/philox.h has it."""
+    value = 0xCBF29CE484222325
+    for byte in name.encode():
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return value
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which numbers dropout draws: seed of the training, step, number of the first sequence."""
+
+    seed: int
+    step: int = 0
+    first_sequence: int = 0
+
+    def options(self, place: str) -> dict[str, int]:
+        """Give what the kernels' definitions take, for a place in the model."""
+        return {
+            "seed": self.seed ^ hash_name(place),
+            "step": self.step,
+            "first_sequence": self.first_sequence,
+        }
+
+
 @dataclass
 class Family:
-    """A model of any settings: parameters by name, and the gradients of the last backward."""
+    """A model of any settings: parameters by name, and the gradients of the last backward.
+
+    Nothing is dropped where `draw` is None.
+    """
 
     fields: Fields
     parameters: dict[str, Array]
     gradients: dict[str, Array] = field(default_factory=dict)
     activations: dict[str, Array] = field(default_factory=dict)  # of the last forward, by name
+    draw: Draw | None = None
     _nodes: dict[str, Node] = field(default_factory=dict)
 
     def logits(self, tokens: Integers) -> Array:
@@ -146,7 +177,14 @@ class Family:
             x = x + self._nodes["embed.positions.weight"][:length]
         if "sinusoidal" in fields["positions"]:
             x = x + sinusoidal_positions(length, fields["embedding_dim"])
-        return self._seen("embed", x)
+        return self._seen("embed", self._dropped("embed", x))
+
+    def _dropped(self, place: str, x: Node) -> Node:
+        """x [B, T, C], elements dropped in training."""
+        rate = float(np.float32(self.fields["dropout"]))
+        if self.draw is None or rate == 0:
+            return x
+        return x * dropout_forward(np.ones(x.shape), p=rate, **self.draw.options(place)).value
 
     def _join(self, norm: str, name: str, layer: int, x: Node) -> Node:
         def f(y: Node) -> Node:
@@ -156,12 +194,13 @@ class Family:
 
         placement = self.fields["norm_placement"]
         if placement == "pre":
-            return x + f(self._norm(norm, x))
+            return x + self._dropped(norm, f(self._norm(norm, x)))
         if placement == "post":
-            return self._norm(norm, x + f(x))
+            return self._norm(norm, x + self._dropped(norm, f(x)))
         if placement == "sublayer":
-            return x + self._norm(norm, f(x))
-        return x + self._norm(f"{norm}_post", f(self._norm(norm, x)))
+            return x + self._dropped(norm, self._norm(norm, f(x)))
+        branch = self._norm(f"{norm}_post", f(self._norm(norm, x)))
+        return x + self._dropped(norm, branch)
 
     def _norm(self, name: str, x: Node, rms: bool = False) -> Node:
         weight = self._nodes[f"{name}.weight"]
@@ -236,8 +275,14 @@ class Family:
         if window:
             hidden = hidden | (query - key >= window)
         scores = self._seen(f"{name}.scores", scores.masked(hidden))
-        mix = self._seen(f"{name}.probabilities", scores.softmax()) @ v
-        self._seen(f"{name}.mix", mix)
+        probabilities = self._seen(f"{name}.probabilities", scores.softmax())
+        if self.draw is not None and fields["dropout"]:
+            draw = self.draw.options(name)
+            shape = (batch, heads, length, length)
+            probabilities = probabilities * dropout_factors(
+                shape, fields["dropout"], **draw, sequences=None
+            )
+        mix = self._seen(f"{name}.mix", probabilities @ v)
         return self._linear(
             f"{name}.out", mix.transpose(0, 2, 1, 3).reshape(batch, length, heads * size)
         )

@@ -91,11 +91,12 @@ void Decoder::feed_piece(Stream& stream, const int32_t* tokens, int64_t stride, 
   stream.write(positions_, first.data());
   stream.write(lengths_, end.data());
 
-  model_.encode_embedding(stream, a.embedding, a.embedded, a.tokens, sequences_, positions_);
+  const model::BatchPart part{.sequences = sequences_};
+  model_.encode_embedding(stream, a.embedding, a.embedded, a.tokens, part, positions_);
   model::Residual residual{a.embedded, {}};
   for (size_t i = 0; i < layers_.size(); ++i) {
     const model::LayerCache cache{layers_[i].k, layers_[i].v, positions_, lengths_};
-    residual = model_.blocks()[i].forward(stream, a.blocks[i], residual, sequences_, &cache);
+    residual = model_.blocks()[i].forward(stream, a.blocks[i], residual, part, &cache);
   }
   const Tensor hidden = model_.encode_final_norm(stream, a.final_norm, residual);
   length_ += count;

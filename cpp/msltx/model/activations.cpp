@@ -55,7 +55,8 @@ void Activations::allocate() {
 
 BlockGradients Activations::gradients(int64_t layer) const {
   const auto flip = static_cast<size_t>((num_layers_ - 1 - layer) % 2);
-  // Placed post, the stream between the layers has no other path than through them.
+  // Placed post, the stream between the layers has no other path than through them; only dropout
+  // then needs it beside what they read.
   const Tensor& middle = d_middle_.defined() ? d_middle_ : d_branch_;
   const auto join = [&](const Tensor& d_y, const Tensor& d_x, const Tensor& d_out) {
     return PlacementGradients{d_y, d_x, d_out.defined() ? d_out : d_y, d_branch_};
@@ -110,7 +111,7 @@ void Activations::declare_backward(const GPTConfig& config) {
   plan_.add_float32(d_hidden, "d_hidden", {N, C}, {head_section(), top});
   plan_.add_float32(d_stream_[0], "d_stream.0", {N, C}, stream);
   plan_.add_float32(d_stream_[1], "d_stream.1", {N, C}, stream);
-  if (config.norm_placement != NormPlacement::post) {
+  if (Placement::has_own_d_middle(config)) {
     plan_.add_float32(d_middle_, "d_middle", {N, C}, blocks_life);
   }
   if (Placement::has_own_d_out(config)) {

@@ -21,25 +21,24 @@ Block::Block(const GPTConfig& config, Parameters& parameters, int64_t layer,
       feed_forward_(config, parameters, name_of(layer, "ff")) {}
 
 Residual Block::forward(Stream& stream, const BlockActivations& a, Residual input,
-                        int64_t sequences, const LayerCache* cache) const {
+                        const BatchPart& part, const LayerCache* cache) const {
   const Tensor x = attention_join_.enter(stream, a.attention_join, input);
-  attention_.forward(stream, a.attention, attention_join_.output(a.attention_join), x, sequences,
-                     cache);
-  Residual middle = attention_join_.leave(stream, a.attention_join, input);
+  attention_.forward(stream, a.attention, attention_join_.output(a.attention_join), x, part, cache);
+  Residual middle = attention_join_.leave(stream, a.attention_join, input, part);
   const Tensor y = feed_forward_join_.enter(stream, a.feed_forward_join, middle);
   feed_forward_.forward(stream, a.feed_forward, feed_forward_join_.output(a.feed_forward_join), y);
-  return feed_forward_join_.leave(stream, a.feed_forward_join, middle);
+  return feed_forward_join_.leave(stream, a.feed_forward_join, middle, part);
 }
 
 void Block::backward_data(Stream& stream, const BlockActivations& a, const BlockGradients& g,
-                          int64_t sequences, int64_t chunk_rows) const {
+                          const BatchPart& part, int64_t chunk_rows) const {
   const PlacementGradients &second = g.feed_forward_join, &first = g.attention_join;
-  feed_forward_join_.leave_backward(stream, a.feed_forward_join, second, chunk_rows);
+  feed_forward_join_.leave_backward(stream, a.feed_forward_join, second, part, chunk_rows);
   feed_forward_.backward_data(stream, a.feed_forward, g.feed_forward, second.d_in, second.d_out,
                               chunk_rows);
   feed_forward_join_.enter_backward(stream, a.feed_forward_join, second, chunk_rows);
-  attention_join_.leave_backward(stream, a.attention_join, first, chunk_rows);
-  attention_.backward_data(stream, a.attention, g.attention, first.d_in, first.d_out, sequences,
+  attention_join_.leave_backward(stream, a.attention_join, first, part, chunk_rows);
+  attention_.backward_data(stream, a.attention, g.attention, first.d_in, first.d_out, part,
                            chunk_rows);
   attention_join_.enter_backward(stream, a.attention_join, first, chunk_rows);
 }

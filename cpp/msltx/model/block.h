@@ -19,13 +19,13 @@ class Block {
   Block(const GPTConfig& config, Parameters& parameters, int64_t layer,
         const PositionTables& tables);
 
-  // The rows are of `sequences` whole sequences; with a cache, of the new tokens of as many.
+  // The rows are of whole sequences; with a cache, of the new tokens of as many.
   Residual forward(ops::Stream& stream, const BlockActivations& a, Residual input,
-                   int64_t sequences, const LayerCache* cache = nullptr) const;
+                   const BatchPart& part, const LayerCache* cache = nullptr) const;
   // From g.feed_forward_join.d_y to g.attention_join.d_x, with the partial sums that
   // backward_weights adds up.
   void backward_data(ops::Stream& stream, const BlockActivations& a, const BlockGradients& g,
-                     int64_t sequences, int64_t chunk_rows) const;
+                     const BatchPart& part, int64_t chunk_rows) const;
   // `input` is the stream that forward() got. Writes the weights' gradients, or adds to them.
   void backward_weights(ops::Stream& stream, const BlockActivations& a, const BlockGradients& g,
                         const Tensor& input, bool accumulate) const;

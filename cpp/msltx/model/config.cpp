@@ -153,7 +153,6 @@ void check_supported(const GPTConfig& c) {
   for (Position p : {Position::relative_t5, Position::relative_xl}) {
     require(!c.positions.has(p), "positions", word_of(p), "learned, sinusoidal, rope and alibi");
   }
-  require(c.dropout == 0, "dropout", c.dropout, "0");
   require(c.attention != Attention::plain, "attention", word_of(c.attention), "auto and flash");
 }
 

@@ -36,7 +36,8 @@ Embedding::Embedding(const GPTConfig& config, Parameters& parameters)
       positions_(parameters.find("embed.positions.weight")),
       projected_(config.token_embedding_dim != config.embedding_dim),
       tied_(config.tie_weights),
-      scale_(static_cast<float>(config.embedding_scale)) {
+      scale_(static_cast<float>(config.embedding_scale)),
+      dropout_(config.dropout, "embed") {
   if (projected_) project_ = LinearLayer(parameters, "embed.project");
   if (config.positions.has(Position::sinusoidal)) {
     constants_ = Arena(constant_bytes(config));
@@ -51,22 +52,25 @@ int64_t Embedding::constant_bytes(const GPTConfig& config) {
 }
 
 void Embedding::forward(Stream& stream, const EmbeddingActivations& a, const Tensor& x,
-                        const Tensor& tokens, int64_t sequences, const Tensor& offsets) const {
+                        const Tensor& tokens, const BatchPart& part, const Tensor& offsets) const {
   ops::embedding_forward(stream, {projected_ ? a.narrow : x, tokens, tokens_->value, scale_});
   if (projected_) project_.forward(stream, x, a.narrow);
-  const Tensor view = x.reshape({sequences, x.dim(0) / sequences, x.dim(1)});
+  const Tensor view = x.reshape({part.sequences, x.dim(0) / part.sequences, x.dim(1)});
   for (const Tensor& table : {positions_ ? positions_->value : Tensor{}, sinusoids_}) {
     if (table.defined())
       ops::positional_embedding_add_forward(stream, {view, view, table, offsets});
   }
+  dropout_.forward(stream, x, part);
 }
 
 void Embedding::backward(Stream& stream, const EmbeddingActivations& a, const Tensor& d_x,
-                         const Tensor& tokens, BatchShape shape, bool accumulate) const {
+                         const Tensor& tokens, const BatchPart& part, bool accumulate) const {
+  if (dropout_.exists()) dropout_.backward(stream, d_x, d_x, part);
   if (positions_) {
     ops::positional_embedding_add_backward(
-        stream, {positions_->grad, d_x.reshape({shape.sequences, shape.length, d_x.dim(1)}), 0, 0,
-                 accumulate});
+        stream,
+        {positions_->grad, d_x.reshape({part.sequences, d_x.dim(0) / part.sequences, d_x.dim(1)}),
+         0, 0, accumulate});
   }
   if (projected_) {
     project_.backward_data(stream, a.d_narrow, {}, d_x, 0);

@@ -133,9 +133,10 @@ void GPT::encode_prepare(Stream& stream, bool backward) const {
 }
 
 void GPT::encode_embedding(Stream& stream, const EmbeddingActivations& a, const Tensor& x,
-                           const Tensor& tokens, int64_t sequences, const Tensor& offsets) const {
+                           const Tensor& tokens, const BatchPart& part,
+                           const Tensor& offsets) const {
   Stream::Scope scope(stream, "embed");
-  embedding_.forward(stream, a, x, tokens, sequences, offsets);
+  embedding_.forward(stream, a, x, tokens, part, offsets);
 }
 
 Tensor GPT::encode_final_norm(Stream& stream, const NormActivations& a,
@@ -150,15 +151,16 @@ void GPT::enter_section(int section) const {
   if (poison_) activations_->plan().poison_dead(section);
 }
 
-void GPT::encode_forward(Stream& stream) const {
+void GPT::encode_forward(Stream& stream, const Draw& draw) const {
   const Activations& a = *activations_;
   enter_section(a.forward_section());
   ops::for_each_chunk(stream, a.chunking(), section_mode_, [&](Stream& s, const Rows& r) {
+    const BatchPart part = BatchPart::of(r, draw);
     const Tensor x = a.embedded.rows(r.first_row, r.rows);
-    encode_embedding(s, a.embedding.rows(r), x, cut(a.tokens, r), r.sequences, {});
+    encode_embedding(s, a.embedding.rows(r), x, cut(a.tokens, r), part, {});
     Residual residual{x, {}};
     for (size_t i = 0; i < blocks_.size(); ++i) {
-      residual = blocks_[i].forward(s, a.blocks[i].rows(r), residual, r.sequences);
+      residual = blocks_[i].forward(s, a.blocks[i].rows(r), residual, part);
     }
     encode_final_norm(s, a.final_norm.rows(r), residual);
   });
@@ -185,7 +187,7 @@ void GPT::encode_logits(Stream& stream, const Tensor& out, const Tensor& hidden,
   head_.logits(stream, out, hidden, narrow);
 }
 
-void GPT::encode_backward(Stream& stream, bool accumulate) const {
+void GPT::encode_backward(Stream& stream, bool accumulate, const Draw& draw) const {
   const Activations& a = *activations_;
   const int64_t chunk_rows = a.chunking().chunk_rows();
   const auto last = static_cast<int64_t>(blocks_.size()) - 1;
@@ -203,26 +205,27 @@ void GPT::encode_backward(Stream& stream, bool accumulate) const {
           ops::residual_add_backward(s, {rows.d_output(), rows.feed_forward_join.d_in, d_hidden});
         }
       }
-      blocks_[i].backward_data(s, a.blocks[i].rows(r), rows, r.sequences, chunk_rows);
+      blocks_[i].backward_data(s, a.blocks[i].rows(r), rows, BatchPart::of(r, draw), chunk_rows);
     });
     if (layer == last && norm_.exists()) norm_.backward_weights(stream, a.final_norm, accumulate);
     blocks_[i].backward_weights(stream, a.blocks[i], g, a.stream_into(layer), accumulate);
   }
   enter_section(a.embedding_section());
   Stream::Scope scope(stream, "embed");
-  embedding_.backward(stream, a.embedding, a.gradients(0).d_input(), a.tokens, a.shape(),
-                      accumulate);
+  embedding_.backward(stream, a.embedding, a.gradients(0).d_input(), a.tokens,
+                      BatchPart::of(a.chunking().all(), draw), accumulate);
 }
 
-Tensor GPT::forward(const int32_t* tokens, BatchShape shape, Keep keep) {
+Tensor GPT::forward(const int32_t* tokens, BatchShape shape, Keep keep, const Draw& draw) {
   check_shape(shape);
   check_tokens(tokens, shape.rows());
   plan(shape, keep);
   load(tokens, nullptr);
   run([&](Stream& stream) {
     encode_prepare(stream, keep == Keep::for_backward);
-    encode_forward(stream);
+    encode_forward(stream, draw);
   });
+  last_draw_ = draw;
   ready_for_backward_ = keep == Keep::for_backward;
   return activations_->hidden;
 }
@@ -256,7 +259,7 @@ void GPT::backward_from_logits(const Tensor& d_logits, bool accumulate) {
       Stream::Scope scope(stream, "head");
       head_.logits_backward(stream, a.head, scratch, a.d_hidden, a.hidden, d_logits, accumulate);
     }
-    encode_backward(stream, accumulate);
+    encode_backward(stream, accumulate, last_draw_);
   });
 }
 
@@ -271,12 +274,13 @@ void GPT::backward_from_hidden(const Tensor& d_hidden, bool accumulate) {
   run([&](Stream& stream) {
     stream.write(a.d_hidden, d_hidden.data<void>());
     if (!accumulate) head_.zero_gradients(stream);
-    encode_backward(stream, accumulate);
+    encode_backward(stream, accumulate, last_draw_);
   });
 }
 
 float GPT::forward_backward(const int32_t* tokens, const int32_t* targets, BatchShape shape,
-                            bool accumulate, double normalizer, int64_t ignore_index) {
+                            bool accumulate, double normalizer, int64_t ignore_index,
+                            const Draw& draw) {
   check_shape(shape);
   check_tokens(tokens, shape.rows());
   const int64_t counted = check_targets(targets, shape.rows(), ignore_index);
@@ -289,9 +293,9 @@ float GPT::forward_backward(const int32_t* tokens, const int32_t* targets, Batch
       normalizer > 0 ? normalizer : static_cast<double>(std::max<int64_t>(counted, 1));
   run([&](Stream& stream) {
     encode_prepare(stream, true);
-    encode_forward(stream);
+    encode_forward(stream, draw);
     encode_head(stream, loss_, ignore_index, static_cast<float>(1 / divisor), accumulate);
-    encode_backward(stream, accumulate);
+    encode_backward(stream, accumulate, draw);
   });
   float loss = 0;
   make_stream().read(loss_, &loss);

@@ -80,7 +80,8 @@ class GPT {
 
   // Trunk: tokens (B, T) to hidden (B T, C), the input of the output projection. The result stays
   // valid until the next call. With Keep::for_backward, backward() may follow.
-  Tensor forward(const int32_t* tokens, BatchShape shape, Keep keep = Keep::for_backward);
+  Tensor forward(const int32_t* tokens, BatchShape shape, Keep keep = Keep::for_backward,
+                 const Draw& draw = {});
   // Head: hidden (N, C) to logits (N, V).
   void logits(const Tensor& hidden, const Tensor& out);
   // From the gradient of the logits (N, V), or of hidden (N, C), of the last forward() to all
@@ -90,8 +91,10 @@ class GPT {
 
   // The loss and its gradients; the loss is the sum over counted targets divided by `normalizer`,
   // or by their number where it is 0. A batch without a counted target gives 0 and zero gradients.
+  // Something is dropped only with a draw.
   float forward_backward(const int32_t* tokens, const int32_t* targets, BatchShape shape,
-                         bool accumulate, double normalizer, int64_t ignore_index = -1);
+                         bool accumulate, double normalizer, int64_t ignore_index = -1,
+                         const Draw& draw = {});
   // Sum of the losses over counted targets.
   double evaluate_sum(const int32_t* tokens, const int32_t* targets, BatchShape shape,
                       int64_t ignore_index = -1);
@@ -103,10 +106,11 @@ class GPT {
   MemoryReport memory() const;
   Activations& activations() { return *activations_; }
 
-  // Encoding: tokens and targets of the planned shape must have been written to activations().
+  // Encoding: tokens and targets of the planned shape must have been written to activations(). The
+  // backward takes the draw of its forward.
   ops::Stream make_stream();
   void encode_prepare(ops::Stream& stream, bool backward) const;
-  void encode_forward(ops::Stream& stream) const;
+  void encode_forward(ops::Stream& stream, const Draw& draw = {}) const;
   void encode_loss(ops::Stream& stream, const Tensor& loss, int64_t ignore_index,
                    float scale) const;
   // The loss, d_hidden and the head's gradients.
@@ -114,7 +118,7 @@ class GPT {
                    bool accumulate) const;
   // From activations().d_hidden to the gradients of the trunk. The head's gradients must be there:
   // a tied embedding adds to them.
-  void encode_backward(ops::Stream& stream, bool accumulate) const;
+  void encode_backward(ops::Stream& stream, bool accumulate, const Draw& draw = {}) const;
 
   // Throws ValueError naming the first token outside [0, vocab_size).
   void check_tokens(const int32_t* tokens, int64_t count) const;
@@ -125,7 +129,7 @@ class GPT {
   const std::vector<Block>& blocks() const { return blocks_; }
   // x (N, C) from tokens (N); the first token of each sequence stands at offsets[b], or at 0.
   void encode_embedding(ops::Stream& stream, const EmbeddingActivations& a, const Tensor& x,
-                        const Tensor& tokens, int64_t sequences, const Tensor& offsets) const;
+                        const Tensor& tokens, const BatchPart& part, const Tensor& offsets) const;
   // hidden (N, C) to out (N, V); `narrow` (N, narrow_dim()) is scratch where that is not 0.
   void encode_logits(ops::Stream& stream, const Tensor& out, const Tensor& hidden,
                      const Tensor& narrow) const;
@@ -166,6 +170,7 @@ class GPT {
   std::unique_ptr<Activations> activations_;
   StepBytes step_;
   bool ready_for_backward_ = false;
+  Draw last_draw_;  // of the forward that the next backward belongs to
   bool poison_ = false;
   Exclusive exclusive_;
 };

@@ -113,10 +113,11 @@ void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
   ops::Stream stream = make_stream();
   interceptor_ = previous;
   options_.executor->run([&] {
-    encode_forward(stream);
+    const Draw draw{.on = for_backward};
+    encode_forward(stream, draw);
     if (for_backward) {
       encode_head(stream, loss_, -1, 1, false);
-      encode_backward(stream, false);
+      encode_backward(stream, false, draw);
     } else {
       encode_loss(stream, loss_, -1, 1);
     }

@@ -37,7 +37,9 @@ PlacementActivations PlacementActivations::rows(const ops::Rows& r) const {
 }
 
 Placement::Placement(const GPTConfig& config, Parameters& parameters, const std::string& name)
-    : name_(name), placement_(config.norm_placement) {
+    : name_(name),
+      placement_(config.norm_placement),
+      dropout_(config.dropout, name) {
   if (has_norm_before(placement_)) {
     before_ = NormLayer(config, parameters, name);
   } else {
@@ -73,9 +75,10 @@ Tensor Placement::output(const PlacementActivations& a) const {
   return after_.exists() && placement_ != NormPlacement::post ? a.after.in : a.branch;
 }
 
-Residual Placement::leave(Stream& stream, const PlacementActivations& a,
-                          const Residual& input) const {
+Residual Placement::leave(Stream& stream, const PlacementActivations& a, const Residual& input,
+                          const BatchPart& part) const {
   if (placement_ == NormPlacement::post) {
+    dropout_.forward(stream, a.branch, part);
     after_.add_forward(stream, a.after, a.branch, input.stream);
     return {a.after.out, {}};
   }
@@ -84,12 +87,24 @@ Residual Placement::leave(Stream& stream, const PlacementActivations& a,
     norm.out = a.branch;
     after_.forward(stream, norm, a.after.in);
   }
+  dropout_.forward(stream, a.branch, part);
   return {input.stream, a.branch};
 }
 
 void Placement::leave_backward(Stream& stream, const PlacementActivations& a,
-                               const PlacementGradients& g, int64_t chunk_rows) const {
-  if (after_.exists()) after_.backward_data(stream, a.after, g.d_out, g.d_y, {}, chunk_rows);
+                               const PlacementGradients& g, const BatchPart& part,
+                               int64_t chunk_rows) const {
+  if (!dropout_.exists()) {
+    if (after_.exists()) after_.backward_data(stream, a.after, g.d_out, g.d_y, {}, chunk_rows);
+  } else if (!after_.exists()) {
+    dropout_.backward(stream, g.d_out, g.d_y, part);
+  } else if (placement_ == NormPlacement::post) {
+    after_.backward_data(stream, a.after, g.d_x, g.d_y, {}, chunk_rows);
+    dropout_.backward(stream, g.d_out, g.d_x, part);
+  } else {
+    dropout_.backward(stream, g.d_in, g.d_y, part);
+    after_.backward_data(stream, a.after, g.d_out, g.d_in, {}, chunk_rows);
+  }
 }
 
 void Placement::enter_backward(Stream& stream, const PlacementActivations& a,
@@ -97,6 +112,8 @@ void Placement::enter_backward(Stream& stream, const PlacementActivations& a,
   Stream::Scope scope(stream, name_);
   if (before_.exists()) {
     before_.backward_data(stream, a.before, g.d_x, g.d_in, g.d_y, chunk_rows);
+  } else if (placement_ == NormPlacement::post && dropout_.exists()) {
+    ops::residual_add_forward(stream, {g.d_x, g.d_x, g.d_in});
   } else {
     const Tensor& d_stream = placement_ == NormPlacement::post ? g.d_out : g.d_y;
     ops::residual_add_forward(stream, {g.d_x, g.d_in, d_stream});

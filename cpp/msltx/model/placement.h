@@ -6,6 +6,8 @@
 //   sublayer: x + Norm(f(x))
 //   sandwich: x + Norm_post(f(Norm(x)))
 //
+// Dropout is of the branch: of what is added to x.
+//
 // Except with post, the branch is added late: a sub-layer hands its branch on, and whoever comes
 // next adds it, in one pass with a normalization where one follows. f itself is its owner's.
 #pragma once
@@ -13,6 +15,7 @@
 #include <cstdint>
 #include <string>
 
+#include "msltx/model/dropout.h"
 #include "msltx/model/norm.h"
 
 namespace msltx::model {
@@ -53,7 +56,11 @@ class Placement {
 
   // Whether the gradient of what f gave needs memory of its own: otherwise it is d_y.
   static bool has_own_d_out(const GPTConfig& config) {
-    return config.norm_placement != NormPlacement::pre;
+    return config.norm_placement != NormPlacement::pre || config.dropout > 0;
+  }
+  // Whether the gradient between the two sub-layers needs memory beside that of what f read.
+  static bool has_own_d_middle(const GPTConfig& config) {
+    return config.norm_placement != NormPlacement::post || config.dropout > 0;
   }
 
   // Adds the branch of `input` to its stream and gives what f reads.
@@ -64,11 +71,13 @@ class Placement {
   // What f writes.
   Tensor output(const PlacementActivations& a) const;
   // From f's output and what enter() left in `input` to the stream after the sub-layer.
-  Residual leave(ops::Stream& stream, const PlacementActivations& a, const Residual& input) const;
+  Residual leave(ops::Stream& stream, const PlacementActivations& a, const Residual& input,
+                 const BatchPart& part) const;
 
-  // From g.d_y to g.d_out.
+  // From g.d_y to g.d_out. With dropout g.d_in, which is free until f has run, serves as scratch,
+  // and g.d_x holds the gradient of the sum where a norm follows that (post).
   void leave_backward(ops::Stream& stream, const PlacementActivations& a,
-                      const PlacementGradients& g, int64_t chunk_rows) const;
+                      const PlacementGradients& g, const BatchPart& part, int64_t chunk_rows) const;
   // From g.d_in to g.d_x.
   void enter_backward(ops::Stream& stream, const PlacementActivations& a,
                       const PlacementGradients& g, int64_t chunk_rows) const;
@@ -78,6 +87,7 @@ class Placement {
   std::string name_;  // the scope of its own ops
   NormPlacement placement_;
   NormLayer before_, after_;
+  Dropout dropout_;
 };
 
 }  // namespace msltx::model

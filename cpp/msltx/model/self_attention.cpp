@@ -108,7 +108,8 @@ SelfAttention::SelfAttention(const GPTConfig& config, Parameters& parameters,
       q_norm_(parameters.find(name + ".q_norm.weight")),
       k_norm_(parameters.find(name + ".k_norm.weight")),
       rope_(tables.rope),
-      alibi_slopes_(tables.alibi_slopes) {}
+      alibi_slopes_(tables.alibi_slopes),
+      dropout_(config.dropout, name) {}
 
 Tensor SelfAttention::heads(const Tensor& rows, int64_t sequences, int64_t first,
                             int64_t count) const {
@@ -155,8 +156,9 @@ void SelfAttention::normalize_weights(Stream& stream, const Parameter& norm, con
 }
 
 void SelfAttention::forward(Stream& stream, const AttentionActivations& a, const Tensor& out,
-                            const Tensor& x, int64_t sequences, const LayerCache* cache) const {
+                            const Tensor& x, const BatchPart& part, const LayerCache* cache) const {
   Stream::Scope scope(stream, name_);
+  const int64_t sequences = part.sequences;
   qkv_.forward(stream, a.qkv, x);
   if (q_norm_) normalize(stream, a);
   if (rope_.defined()) {
@@ -173,36 +175,52 @@ void SelfAttention::forward(Stream& stream, const AttentionActivations& a, const
         stream,
         {mix, q, cache->k, cache->v, cache->lengths, scale_, window_, softcap_, {}, alibi_slopes_});
   } else {
-    ops::flash_attention_forward(
-        stream, {mix, a.lse, q, k, v, scale_, true, window_, softcap_, {}, alibi_slopes_});
+    const Draw& draw = part.draw;
+    ops::flash_attention_forward(stream, {.out = mix,
+                                          .lse = a.lse,
+                                          .q = q,
+                                          .k = k,
+                                          .v = v,
+                                          .scale = scale_,
+                                          .window = window_,
+                                          .softcap = softcap_,
+                                          .alibi_slopes = alibi_slopes_,
+                                          .dropout = dropout_.rate(draw),
+                                          .seed = dropout_.seed(draw),
+                                          .step = draw.step,
+                                          .first_sequence = draw.first_sequence});
   }
   out_.forward(stream, out, a.mix);
 }
 
 void SelfAttention::backward_data(Stream& stream, const AttentionActivations& a,
                                   const AttentionGradients& g, const Tensor& d_x,
-                                  const Tensor& d_out, int64_t sequences,
+                                  const Tensor& d_out, const BatchPart& part,
                                   int64_t chunk_rows) const {
   Stream::Scope scope(stream, name_);
+  const int64_t sequences = part.sequences;
   const Tensor& d_mix = g.d_mix.defined() ? g.d_mix : d_x;
   out_.backward_data(stream, d_mix, a.d_out_bias, d_out, chunk_rows);
   const auto [q, k, v] = views(a.qkv, a.qk, sequences);
   const auto [d_q, d_k, d_v] = views(g.d_qkv, {}, sequences);
-  ops::flash_attention_backward(stream, {d_q,
-                                         d_k,
-                                         d_v,
-                                         heads(d_mix, sequences, 0, num_heads_),
-                                         heads(a.mix, sequences, 0, num_heads_),
-                                         a.lse,
-                                         q,
-                                         k,
-                                         v,
-                                         scale_,
-                                         true,
-                                         window_,
-                                         softcap_,
-                                         {},
-                                         alibi_slopes_});
+  const Draw& draw = part.draw;
+  ops::flash_attention_backward(stream, {.d_q = d_q,
+                                         .d_k = d_k,
+                                         .d_v = d_v,
+                                         .d_out = heads(d_mix, sequences, 0, num_heads_),
+                                         .forward_out = heads(a.mix, sequences, 0, num_heads_),
+                                         .lse = a.lse,
+                                         .q = q,
+                                         .k = k,
+                                         .v = v,
+                                         .scale = scale_,
+                                         .window = window_,
+                                         .softcap = softcap_,
+                                         .alibi_slopes = alibi_slopes_,
+                                         .dropout = dropout_.rate(draw),
+                                         .seed = dropout_.seed(draw),
+                                         .step = draw.step,
+                                         .first_sequence = draw.first_sequence});
   if (rope_.defined()) {
     const Tensor d_qk = heads(g.d_qkv, sequences, 0, num_heads_ + num_kv_heads_);
     ops::rope_backward(stream, {d_qk, d_qk, rope_, {}, ops::RopeLayout::half_split});

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "msltx/base/arena.h"
+#include "msltx/model/dropout.h"
 #include "msltx/model/linear_layer.h"
 #include "msltx/model/tensor_plan.h"
 
@@ -54,12 +55,12 @@ class SelfAttention {
   SelfAttention(const GPTConfig& config, Parameters& parameters, const std::string& name,
                 int64_t layer, const PositionTables& tables);
 
-  // `sequences` whole sequences; with a cache the new tokens of as many.
+  // Whole sequences; with a cache the new tokens of as many.
   void forward(ops::Stream& stream, const AttentionActivations& a, const Tensor& out,
-               const Tensor& x, int64_t sequences, const LayerCache* cache) const;
+               const Tensor& x, const BatchPart& part, const LayerCache* cache) const;
   void backward_data(ops::Stream& stream, const AttentionActivations& a,
                      const AttentionGradients& g, const Tensor& d_x, const Tensor& d_out,
-                     int64_t sequences, int64_t chunk_rows) const;
+                     const BatchPart& part, int64_t chunk_rows) const;
   void backward_weights(ops::Stream& stream, const AttentionActivations& a,
                         const AttentionGradients& g, const Tensor& x, const Tensor& d_out,
                         bool accumulate) const;
@@ -91,6 +92,7 @@ class SelfAttention {
   LinearLayer qkv_, out_;
   Parameter *q_norm_, *k_norm_;
   Tensor rope_, alibi_slopes_;
+  Dropout dropout_;
 };
 
 }  // namespace msltx::model

@@ -35,13 +35,14 @@ StepShape checked(const StepShape& shape) {
 
 TrainStep::TrainStep(model::GPT& model, const StepShape& shape,
                      const optim::AdamWOptions& optimizer, const optim::Schedule& schedule,
-                     BatchSource source, int64_t ignore_index)
+                     BatchSource source, int64_t ignore_index, uint64_t seed)
     : model_(model),
       shape_(checked(shape)),
       optimizer_(model.parameters().values().dim(0), model.parameters().decayed(), optimizer),
       schedule_(schedule),
       source_(std::move(source)),
-      ignore_index_(ignore_index) {
+      ignore_index_(ignore_index),
+      seed_(seed) {
   optim::check(schedule);
   // Planned before it is allocated, so that a step too large for memory is refused with advice.
   const int64_t ids = 2 * shape.tokens() * size_of(DType::int32);
@@ -57,12 +58,16 @@ void TrainStep::encode_gradients(ops::Stream& stream, float scale) {
   const int64_t rows = shape_.micro_batch.rows();
   model_.encode_prepare(stream, true);
   for (int64_t i = 0; i < shape_.gradient_accumulation; ++i) {
+    const model::Draw draw{.on = true,
+                           .seed = seed_,
+                           .step = next_step_,
+                           .first_sequence = i * shape_.micro_batch.sequences};
     const model::Activations& a = model_.activations();
     stream.write(a.tokens, tokens_.data() + i * rows);
     stream.write(a.targets, targets_.data() + i * rows);
-    model_.encode_forward(stream);
+    model_.encode_forward(stream, draw);
     model_.encode_head(stream, losses_.slice(0, i, 1), ignore_index_, scale, i > 0);
-    model_.encode_backward(stream, i > 0);
+    model_.encode_backward(stream, i > 0, draw);
   }
 }
 

@@ -35,9 +35,11 @@ struct StepResult {
 
 class TrainStep {
  public:
-  // `model` must outlive the step. Plans memory: throws MemoryLimitError where it does not fit.
+  // `model` must outlive the step. `seed` is that of the numbers dropout draws. Plans memory:
+  // throws MemoryLimitError where it does not fit.
   TrainStep(model::GPT& model, const StepShape& shape, const optim::AdamWOptions& optimizer,
-            const optim::Schedule& schedule, BatchSource source, int64_t ignore_index = -1);
+            const optim::Schedule& schedule, BatchSource source, int64_t ignore_index = -1,
+            uint64_t seed = 0);
 
   // The next step. Cancelled leaves parameters, moments and cursor as they were unless the
   // optimizer had begun, in which case the step is finished first.
@@ -62,6 +64,7 @@ class TrainStep {
   optim::Schedule schedule_;
   BatchSource source_;
   int64_t ignore_index_;
+  uint64_t seed_;
   int64_t next_step_ = 0;
   std::vector<int32_t> tokens_, targets_;
   Arena loss_arena_;

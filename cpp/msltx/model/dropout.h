@@ -1,0 +1,59 @@
+// Dropout of a model in training. Nothing is stored: forward and backward draw the same numbers
+// from (training seed, step, number of the sequence within the step, place in the model), so that
+// threads, chunks, micro-batches and a resumed run change no bit. ops/dropout.h and
+// ops/attention_dropout.h say how a number follows from these.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "msltx/base/philox.h"
+#include "msltx/base/tensor.h"
+#include "msltx/ops/chunks.h"
+#include "msltx/ops/stream.h"
+
+namespace msltx::model {
+
+// Which numbers are drawn. Generation and evaluation draw none.
+struct Draw {
+  bool on = false;
+  uint64_t seed = 0;           // of the training
+  int64_t step = 0;            // of the optimizer, from 0 on
+  int64_t first_sequence = 0;  // number of the batch's first sequence within the step
+};
+
+// What the layers of a block are told of the rows they get.
+struct BatchPart {
+  int64_t sequences = 0;  // whole ones
+  Draw draw{};
+
+  static BatchPart of(const ops::Rows& r, Draw draw) {
+    draw.first_sequence += r.first_sequence;
+    return {r.sequences, draw};
+  }
+};
+
+// One place where a model drops. Each has a seed of its own: the training's, xor the hash of the
+// place's name.
+class Dropout {
+ public:
+  Dropout() = default;  // drops nothing
+  Dropout(double rate, std::string_view place)
+      : rate_(static_cast<float>(rate)), place_(hash_name(place)) {}
+
+  bool exists() const { return rate_ > 0; }
+  float rate(const Draw& draw) const { return draw.on ? rate_ : 0; }
+  int64_t seed(const Draw& draw) const { return static_cast<int64_t>(draw.seed ^ place_); }
+
+  // x (N, C), in place.
+  void forward(ops::Stream& stream, const Tensor& x, const BatchPart& part) const;
+  // d_x may be d_out.
+  void backward(ops::Stream& stream, const Tensor& d_x, const Tensor& d_out,
+                const BatchPart& part) const;
+
+ private:
+  float rate_ = 0;
+  uint64_t place_ = 0;
+};
+
+}  // namespace msltx::model
