@@ -24,12 +24,24 @@ CHOICES: dict[str, list[Any]] = {
     "norm": ["layernorm", "rmsnorm"],
     "norm_plus_one": [False, True],
     "norm_placement": ["pre", "post", "sublayer", "sandwich"],
-    "positions": ["learned", "sinusoidal", "none", "rope", "alibi", ["learned", "rope"]],
+    "positions": [
+        "learned",
+        "sinusoidal",
+        "none",
+        "rope",
+        "alibi",
+        "relative_t5",
+        "relative_xl",
+        ["learned", "rope"],
+        ["relative_t5", "alibi"],
+    ],
+    "attention": ["auto", "plain", "flash"],
     "rope_theta": [10000.0, 100.0],
     "rope_scaling": [
         None,
         {"kind": "linear", "factor": 2.0},
         {"kind": "dynamic", "factor": 2.0, "original_context_length": 8},
+        {"kind": "yarn", "factor": 3.0, "original_context_length": 8, "beta_fast": 2.0},
         {"kind": "llama3", "factor": 4.0, "original_context_length": 16},
     ],
     "activation": ["gelu_tanh", "gelu", "relu", "silu", "swiglu", "geglu"],
@@ -46,6 +58,8 @@ CHOICES: dict[str, list[Any]] = {
     "attention_softcap": [0.0, 2.0],
     "logit_softcap": [0.0, 3.0],
     "dropout": [0.0, 0.3],
+    "initialization": ["gpt2", "xavier", "kaiming"],
+    "depth_scaling": ["total", "layer", "none"],
 }
 
 # Settings that are fine apart and refused together.
@@ -53,6 +67,9 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"norm": "rmsnorm"}, {"bias": {"norm": True}}),
     ({"norm": "layernorm"}, {"norm_plus_one": True}),
     ({"positions": "rope"}, {"head_dim": 5}),
+    ({"num_heads": 4}, {"num_kv_heads": 3}),
+    ({"positions": "relative_xl"}, {"attention": "flash"}),
+    ({"positions": "relative_xl"}, {"attention_softcap": 2.0}),
 ]
 
 

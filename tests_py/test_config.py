@@ -135,13 +135,6 @@ def test_there_and_back(name: str) -> None:
     assert config != name
 
 
-def test_unsupported_settings_are_named() -> None:
-    for name in GPTConfig.preset_names():
-        GPTConfig.preset(name).check_supported()
-    with pytest.raises(msltx.InvalidValueError, match="positions is relative_xl; this version of"):
-        GPTConfig.preset("mlx", positions="relative_xl").check_supported()
-
-
 def test_field_called() -> None:
     assert GPTConfig.field_called("n_head") == "num_heads"
     assert GPTConfig.field_called("vocab_size") == "vocab_size"
@@ -175,4 +168,10 @@ def test_formats_page_has_every_field() -> None:
         f"| {name} | {takes} | {otherwise} | {meaning} |\n"
         for name, takes, otherwise, meaning in GPTConfig.describe()
     )
+    assert rows in page, f"the table of docs/formats.md must be:\n{rows}"
+
+
+def test_formats_page_has_every_refusal() -> None:
+    page = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+    rows = "".join(f"| {settings} | {reason} |\n" for settings, reason in GPTConfig.refusals())
     assert rows in page, f"the table of docs/formats.md must be:\n{rows}"

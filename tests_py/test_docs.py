@@ -14,14 +14,13 @@ import msgspec
 import pytest
 import yaml
 
-from msltx import GPTConfig, InvalidValueError, kernels
+from msltx import kernels
 from msltx.settings import DataSettings, RunSettings, TrainingSettings
 from msltx.training import _LOG_COLUMNS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs/training.md").read_text(encoding="utf-8")
-FORMATS = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
 TEXT = "".join(f"Once upon a time a {i}th line was told, and told again.\n\n" for i in range(2000))
 
 
@@ -61,34 +60,6 @@ def test_every_setting_is_described_with_its_default() -> None:
 
 def test_every_column_of_the_log_is_described() -> None:
     assert list(rows(TRAINING, "| column | meaning |")) == _LOG_COLUMNS
-
-
-def test_what_runs_today_is_what_models_are_refused_for() -> None:
-    table = rows(FORMATS, "| field | runs today |")
-    small = {
-        "vocab_size": 10,
-        "context_length": 8,
-        "embedding_dim": 8,
-        "num_layers": 1,
-        "num_heads": 2,
-    }
-    checked = 0
-    for name, takes, *_ in GPTConfig.describe():
-        choices = re.search(r"^(?:one of|none, or one or a list of) ([\w, ]+)$", takes)
-        if not choices or "." in name:
-            continue
-        for choice in choices.group(1).split(", "):
-            expected = name not in table or choice in re.findall(r"\w+", table[name][0])
-            runs = True
-            try:
-                GPTConfig(**small, **{name: choice}).check_supported()
-            except InvalidValueError:
-                runs = False
-            assert runs == expected, f"{name}: {choice}"
-            checked += 1
-    assert checked > 20
-    told = {name for names in table for name in names.split(", ")}
-    assert told <= {name for name, *_ in GPTConfig.describe()}
 
 
 def test_the_kernels_that_are_missing_are_missing() -> None:

@@ -65,12 +65,13 @@ def covering_set() -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_every_pair_of_settings_trains(backend: str) -> None:
+def test_every_pair_of_settings_trains(backend: str, dtype: str) -> None:
     rng = np.random.default_rng(2)
     for fields in covering_set():
         config = GPTConfig(**SIZES, **fields)
-        model = GPT(config, seed=1, backend=backend)
+        model = GPT(config, seed=1, backend=backend, dtype=dtype)
         optimizer = AdamW(model, weight_decay=0.0, grad_clip=1.0)
         batch = random_batch(config, rng, batch=2, length=9)
         before = model.evaluate(*batch)
@@ -102,6 +103,26 @@ def test_a_token_sees_none_after_it(index: int) -> None:
     before, after = (model.logits(model.forward(ids)) for ids in (tokens, changed))
     np.testing.assert_array_equal(after[:, :8], before[:, :8], err_msg=repr(config))
     assert (after[:, 8] != before[:, 8]).any(), config
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("index", RANDOM)
+def test_flash_is_plain(index: int, backend: str) -> None:
+    """The same loss and gradients, and the same numbers dropped."""
+    rng = np.random.default_rng()
+    while "relative_xl" in (config := random_config(rng)).positions:
+        pass
+    batch = random_batch(config, rng, batch=3, length=19)
+    models = [
+        GPT(config.replace(attention=kind), seed=index, backend=backend)
+        for kind in ("flash", "plain")
+    ]
+    losses = [model.forward_backward(*batch, dropout_seed=2) for model in models]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5), config
+    fused, parts = (model.grads for model in models)
+    whole = np.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in parts.values()))
+    for name, grad in parts.items():
+        assert np.linalg.norm(fused[name] - grad) <= 1e-5 * whole, f"{name} of {config}"
 
 
 @pytest.mark.parametrize("index", RANDOM)

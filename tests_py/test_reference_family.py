@@ -50,6 +50,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "num_kv_heads": 1,
         "activation": "gelu",
     },
+    "transformer-xl, plain": {
+        "positions": ["relative_xl", "learned"],
+        "num_kv_heads": 2,
+        "sliding_window": [4, None],
+    },
+    "yarn": {
+        "positions": "rope",
+        "rope_scaling": {"kind": "yarn", "factor": 3.0, "original_context_length": 8},
+    },
     "projected, untied, relu": {
         "token_embedding_dim": 10,
         "tie_weights": False,

@@ -16,6 +16,7 @@
 #include "msltx/model/config.h"
 #include "msltx/model/config_fields.h"
 #include "msltx/model/parameter_list.h"
+#include "msltx/model/refusals.h"
 #include "msltx/model/rope.h"
 
 namespace py = pybind11;
@@ -143,6 +144,14 @@ void register_config(py::module_& m) {
           "The field that goes by this name here or in another project; None where there is none.")
       .def_static("describe", &describe,
                   "For every field: name, what it takes, default, meaning; all as text.")
+      .def_static(
+          "refusals",
+          [] {
+            std::vector<std::pair<std::string, std::string>> list;
+            for (const auto& r : model::refusals()) list.emplace_back(r.settings, r.reason);
+            return list;
+          },
+          "Settings that are fine apart and refused together, and why.")
       .def("to_dict", to_dict, "Every field, also those that took their defaults.")
       .def(
           "replace",
@@ -153,8 +162,6 @@ void register_config(py::module_& m) {
       .def("num_parameters", &model::parameter_count,
            "Numbers in all parameters of a model with this configuration.")
       .def("parameters", &parameters, "Name and shape of every parameter, in model order.")
-      .def("check_supported", &model::check_supported,
-           "Raises InvalidValueError for a setting that this version does not run.")
       .def(
           "rope_table", &rope_table, py::arg("positions") = py::none(),
           "The table that kernels.rope_forward takes, for rope_theta and rope_scaling: float32 "

@@ -12,14 +12,18 @@ namespace {
 
 using model::copy_of;
 using model::GPT;
+using model::NormPlacement;
+using model::Position;
 using model::RandomBatch;
 using model::tiny_config;
 
 class DecoderOnBackend : public testing::TestWithParam<std::string_view> {
  protected:
-  GPT make(model::NormPlacement placement = model::NormPlacement::pre) {
+  GPT make(NormPlacement placement, Position position) {
     model::GPTConfig config = tiny_config();
+    config.context_length = 90;
     config.norm_placement = placement;
+    config.positions = {position};
     return GPT(config, 5, {.backend = &ops::backend(GetParam())});
   }
 };
@@ -42,8 +46,11 @@ std::vector<float> decode(GPT& gpt, const int32_t* tokens, int64_t sequences, in
 }
 
 TEST_P(DecoderOnBackend, EqualsTheFullForward) {
-  for (auto placement : {model::NormPlacement::pre, model::NormPlacement::post}) {
-    GPT gpt = make(placement);
+  for (const auto& [placement, position] : {std::pair{NormPlacement::pre, Position::learned},
+                                            std::pair{NormPlacement::post, Position::learned},
+                                            std::pair{NormPlacement::pre, Position::relative_t5},
+                                            std::pair{NormPlacement::pre, Position::relative_xl}}) {
+    GPT gpt = make(placement, position);
     const RandomBatch batch({2, 13}, 61);
     const Tensor hidden = gpt.forward(batch.tokens.data(), batch.shape);
     std::vector<float> z(2 * 13 * 61);
@@ -58,15 +65,21 @@ TEST_P(DecoderOnBackend, EqualsTheFullForward) {
 }
 
 TEST_P(DecoderOnBackend, HasTheSameBitsHoweverTokensAreCutAndBatched) {
-  GPT gpt = make();
-  const RandomBatch batch({3, 14}, 61);
-  const auto together = decode(gpt, batch.tokens.data(), 3, 14, 14);
-  for (int64_t piece : {1, 5}) {
-    EXPECT_EQ(decode(gpt, batch.tokens.data(), 3, 14, piece), together) << piece;
-  }
-  for (int64_t b = 0; b < 3; ++b) {
-    const auto alone = decode(gpt, batch.tokens.data() + b * 14, 1, 14, 14);
-    EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + b * 61)) << b;
+  constexpr int64_t kLength = 83;
+  for (Position position : {Position::learned, Position::relative_t5, Position::relative_xl}) {
+    GPT gpt = make(NormPlacement::pre, position);
+    const RandomBatch batch({3, kLength}, 61);
+    const int32_t* tokens = batch.tokens.data();
+    const auto together = decode(gpt, tokens, 3, kLength, kLength);
+    for (int64_t piece : {1, 5}) {
+      EXPECT_EQ(decode(gpt, tokens, 3, kLength, piece), together)
+          << word_of(position) << " " << piece;
+    }
+    for (int64_t b = 0; b < 3; ++b) {
+      const auto alone = decode(gpt, tokens + b * kLength, 1, kLength, kLength);
+      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + b * 61))
+          << word_of(position) << " " << b;
+    }
   }
 }
 

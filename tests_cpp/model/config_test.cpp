@@ -46,7 +46,6 @@ TEST(Config, OpenFieldsFollow) {
   EXPECT_FALSE(c.bias.output);
   EXPECT_TRUE(c.tie_weights);
   EXPECT_EQ(c.norm_eps, 1e-5);
-  EXPECT_NO_THROW(check_supported(c));
 }
 
 TEST(Config, BiasFollowsNormAndTying) {
@@ -224,33 +223,18 @@ TEST(Config, EssentialFieldsGiveTheConfigurationBack) {
   }
 }
 
-TEST(Config, UnsupportedSettingsAreParsedThenRefused) {
-  const std::vector<std::pair<json, std::string>> cases = {
-      {{{"positions", {"learned", "relative_t5"}}},
-       "positions is relative_t5; this version of msltx runs learned, sinusoidal, rope and alibi "
-       "only"},
-      {{{"attention", "plain"}},
-       "attention is plain; this version of msltx runs auto and flash only"},
-  };
-  for (const auto& [fields, expected] : cases) {
-    const GPTConfig c = config_from_json(small_with(fields));
-    try {
-      check_supported(c);
-      ADD_FAILURE() << fields;
-    } catch (const ValueError& e) {
-      EXPECT_EQ(e.what(), expected);
-    }
+TEST(Config, TransformerXlPositionsGoWithFewOthers) {
+  const std::string alone = "; relative_xl goes with learned and sinusoidal only";
+  for (const char* other : {"rope", "relative_t5", "alibi"}) {
+    EXPECT_EQ(refusal_with({{"positions", {"relative_xl", other}}}),
+              concat("positions contains relative_xl and ", other, alone));
   }
-  for (const json& fields : std::vector<json>{{{"norm_placement", "post"}},
-                                              {{"positions", "sinusoidal"}},
-                                              {{"activation", "gelu"}},
-                                              {{"bias", false}},
-                                              {{"tie_weights", false}},
-                                              {{"initialization", "kaiming"}},
-                                              {{"dropout", 0.1}},
-                                              {{"attention", "flash"}}}) {
-    EXPECT_NO_THROW(check_supported(config_from_json(small_with(fields)))) << fields;
-  }
+  EXPECT_EQ(refusal_with({{"positions", "relative_xl"}, {"attention", "flash"}}),
+            "attention is flash; positions relative_xl takes auto or plain");
+  EXPECT_EQ(refusal_with({{"positions", "relative_xl"}, {"attention_softcap", 30}}),
+            "attention_softcap is 30; positions relative_xl takes none");
+  EXPECT_EQ(refusal_with({{"positions", {"relative_xl", "sinusoidal"}}, {"attention", "plain"}}),
+            "accepted");
 }
 
 TEST(Config, DescribesEveryField) {

@@ -139,8 +139,10 @@ TEST(ParameterList, PostPlacementHasNoFinalNorm) {
   EXPECT_TRUE(has_norm("sublayer"));
 }
 
-TEST(ParameterList, RelativeXlIsRefused) {
-  EXPECT_THROW(parameter_count(preset("1m", {{"positions", "relative_xl"}})), ValueError);
+TEST(ParameterList, RelativeXlHasAMatrixAndTwoVectorsPerHead) {
+  // A matrix for the distances and two vectors per head in each block, instead of a row per place.
+  EXPECT_EQ(parameter_count(preset("1m", {{"positions", "relative_xl"}})),
+            parameter_count(preset("1m")) - 64 * 128 + 4 * (128 * 128 + 2 * 128));
 }
 
 }  // namespace

@@ -48,6 +48,20 @@ def rope_frequencies(fields: Fields) -> tuple[Array, float]:
         if context > original:
             base = fields["rope_theta"] * grown ** (2 * half / (2 * half - 2))
             return base**-exponent, 1.0
+    if kind == "yarn":
+        # Pairs that turn often within the trained context stay, those that turn seldom stretch.
+        context, width = scaling["original_context_length"], 2 * half
+
+        def pair_of(turns: float) -> float:
+            """Tell which pair, as a fraction, turns so often within the trained context."""
+            length = context / (2 * math.pi * turns)
+            return width * math.log(length) / (2 * math.log(fields["rope_theta"]))
+
+        low = max(math.floor(pair_of(scaling["beta_fast"])), 0)
+        high = min(math.ceil(pair_of(scaling["beta_slow"])), width - 1)
+        ramp = np.clip((np.arange(half) - low) / max(high - low, 0.001), 0, 1)
+        stretched = frequencies / scaling["factor"] * ramp + frequencies * (1 - ramp)
+        return stretched, scaling["attention_factor"]
     if kind == "llama3":
         low, high = scaling["low_frequency_factor"], scaling["high_frequency_factor"]
         turns = scaling["original_context_length"] * frequencies / (2 * math.pi)
@@ -259,10 +273,12 @@ class Family:
         for part, node in (("q", q), ("k", k), ("v", v)):
             self._seen(f"{name}.{part}", node.transpose(0, 2, 1, 3))
         q, k, v = (n.transpose(0, 2, 1, 3) for n in (q, k[:, :, of_head], v[:, :, of_head]))
-        scores = self._capped(
-            q @ k.transpose(0, 1, 3, 2) * fields["attention_scale"], fields["attention_softcap"]
-        )
         query, key = np.arange(length)[:, None], np.arange(length)
+        if "relative_xl" in fields["positions"]:
+            products = self._relative_products(f"{name}.relative", q, k)
+        else:
+            products = q @ k.transpose(0, 1, 3, 2)
+        scores = self._capped(products * fields["attention_scale"], fields["attention_softcap"])
         if "alibi" in fields["positions"]:
             scores = scores - alibi_slopes(heads)[:, None, None] * np.maximum(query - key, 0)
         if "relative_t5" in fields["positions"]:
@@ -286,6 +302,22 @@ class Family:
         return self._linear(
             f"{name}.out", mix.transpose(0, 2, 1, 3).reshape(batch, length, heads * size)
         )
+
+    def _relative_products(self, name: str, q: Node, k: Node) -> Node:
+        """Give (q + u) k + (q + v) r of q and k [B, nh, T, hs], r the encoded distance times a
+        matrix (Dai et al. 2019).
+        """
+        batch, heads, length, size = q.shape
+        u, v = (
+            self._nodes[f"{name}.{bias}"].reshape(heads, 1, size)
+            for bias in ("content_bias", "position_bias")
+        )
+        encodings = Node(sinusoidal_positions(length, self.fields["embedding_dim"]))
+        r = self._linear(name, encodings).reshape(length, heads, size)
+        distance = np.arange(length)[:, None] - np.arange(length)
+        r = r[np.maximum(distance, 0)].transpose(2, 0, 3, 1)  # nh, T, hs, S
+        position = (q + v).reshape(batch, heads, length, 1, size) @ r
+        return (q + u) @ k.transpose(0, 1, 3, 2) + position.reshape(batch, heads, length, length)
 
     def _rotated(self, x: Node) -> Node:
         """Rotate column i with column i + hs / 2 of x [B, T, n, hs] (the half-split layout)."""

@@ -39,18 +39,54 @@ Decoder::Decoder(model::GPT& model, int64_t sequences, int64_t capacity)
   }
   arena_ = Arena(bytes + 2 * Arena::aligned(sequences * size_of(DType::int32)) +
                  Arena::aligned(sequences * c.vocab_size * size_of(DType::float32)) +
-                 Arena::aligned(sequences * model.narrow_dim() * size_of(DType::float32)));
+                 Arena::aligned(sequences * model.narrow_dim() * size_of(DType::float32)) +
+                 positions_bytes());
   for (int64_t layer = 0; layer < c.num_layers; ++layer) {
     const auto cache = [&] {
       return arena_.allocate(model.dtype(), {sequences, c.num_kv_heads, capacity, c.head_dim});
     };
-    layers_.push_back({cache(), cache()});
+    layers_.push_back({cache(), cache(), {}});
   }
   positions_ = arena_.allocate(DType::int32, {sequences});
   lengths_ = arena_.allocate(DType::int32, {sequences});
   logits_ = arena_.allocate(DType::float32, {sequences, c.vocab_size});
   if (model.narrow_dim() > 0) {
     narrow_ = arena_.allocate(model.dtype(), {sequences, model.narrow_dim()});
+  }
+  allocate_positions();
+}
+
+int64_t Decoder::positions_bytes() const {
+  const model::GPTConfig& c = model_.config();
+  int64_t bytes = 0;
+  if (c.positions.has(model::Position::relative_t5)) {
+    bytes += Arena::aligned(c.num_heads * capacity_ * size_of(DType::float32));
+  }
+  if (c.positions.has(model::Position::relative_xl)) {
+    bytes += c.num_layers * Arena::aligned(capacity_ * c.attention_dim() * size_of(model_.dtype()));
+    bytes += Arena::aligned(sequences_ * c.num_heads * std::min(kPiece, capacity_) * capacity_ *
+                            size_of(model_.dtype()));
+  }
+  return bytes;
+}
+
+void Decoder::allocate_positions() {
+  const model::GPTConfig& c = model_.config();
+  if (c.positions.has(model::Position::relative_t5)) {
+    relative_bias_ = arena_.allocate(DType::float32, {c.num_heads, 1, capacity_});
+  }
+  if (!c.positions.has(model::Position::relative_xl)) return;
+  for (Layer& layer : layers_) {
+    layer.distances = arena_.allocate(model_.dtype(), {capacity_, c.attention_dim()});
+  }
+  scores_ = arena_.allocate(model_.dtype(),
+                            {sequences_ * c.num_heads * std::min(kPiece, capacity_) * capacity_});
+}
+
+void Decoder::encode_positions(Stream& stream) {
+  model_.encode_relative_bias(stream, relative_bias_);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    model_.blocks()[i].encode_distances(stream, layers_[i].distances);
   }
 }
 
@@ -73,6 +109,7 @@ void Decoder::feed(Stream& stream, const int32_t* tokens, int64_t count) {
   }
   model_.check_tokens(tokens, sequences_ * count);
   model_.encode_prepare(stream, false);
+  if (length_ == 0) encode_positions(stream);
   for (int64_t first = 0; first < count; first += kPiece) {
     const int64_t piece = std::min(kPiece, count - first);
     feed_piece(stream, tokens + first, count, piece, first + piece == count);
@@ -93,9 +130,13 @@ void Decoder::feed_piece(Stream& stream, const int32_t* tokens, int64_t stride, 
 
   const model::BatchPart part{.sequences = sequences_};
   model_.encode_embedding(stream, a.embedding, a.embedded, a.tokens, part, positions_);
+  const Tensor relative_bias = relative_bias_.defined()
+                                   ? relative_bias_.reshape({relative_bias_.dim(0), capacity_})
+                                   : Tensor{};
   model::Residual residual{a.embedded, {}};
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const model::LayerCache cache{layers_[i].k, layers_[i].v, positions_, lengths_};
+    const model::LayerCache cache{layers_[i].k,  layers_[i].v,         positions_, lengths_,
+                                  relative_bias, layers_[i].distances, scores_,    length_ + count};
     residual = model_.blocks()[i].forward(stream, a.blocks[i], residual, part, &cache);
   }
   const Tensor hidden = model_.encode_final_norm(stream, a.final_norm, residual);

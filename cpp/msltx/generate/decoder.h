@@ -34,8 +34,13 @@ class Decoder {
 
  private:
   struct Layer {
-    Tensor k, v;  // (sequences, nkv, capacity, hs)
+    Tensor k, v;       // (sequences, nkv, capacity, hs)
+    Tensor distances;  // (capacity, nh hs), with positions relative_xl
   };
+  int64_t positions_bytes() const;
+  void allocate_positions();
+  // What relative positions make of the parameters: once for all tokens of a text.
+  void encode_positions(ops::Stream& stream);
   void feed_piece(ops::Stream& stream, const int32_t* tokens, int64_t stride, int64_t count,
                   bool last);
   model::Activations& activations_for(int64_t count);
@@ -47,7 +52,9 @@ class Decoder {
   std::vector<Layer> layers_;
   Tensor positions_, lengths_;  // (sequences) int32
   Tensor logits_;
-  Tensor narrow_;  // scratch of the head, where it has a projection
+  Tensor narrow_;         // scratch of the head, where it has a projection
+  Tensor relative_bias_;  // (nh, 1, capacity), with positions relative_t5
+  Tensor scores_;         // room for those of a piece, with positions relative_xl
   std::unique_ptr<model::Activations> one_, many_;  // for single tokens and for pieces of a prompt
 };
 

@@ -42,11 +42,17 @@ Activations::Activations(const GPTConfig& config, BatchShape shape, Keep keep, D
 
 void Activations::allocate() {
   plan_.allocate();
+  blocks.front().attention.core.bias = relative_bias;
+  shared_gradients_.attention.core.d_bias = d_relative_bias;
   const BlockActivations& first = blocks.front();
   for (BlockActivations& block : blocks) {
+    block.attention.core.bias = first.attention.core.bias;
     block.attention_join.branch = first.attention_join.branch;
     block.feed_forward_join.branch = first.feed_forward_join.branch;
     if (keep_ == Keep::nothing) block = first;
+  }
+  for (size_t i = 0; i < distances_.size(); ++i) {
+    blocks[i].attention.core.distances = distances_[i];
   }
   NormActivations& norm = blocks.front().attention_join.before;
   if (norm.out.defined() && !norm.in.defined()) norm.in = embedded;
@@ -92,6 +98,7 @@ void Activations::declare_forward(const GPTConfig& config) {
   embedding.declare(plan_, config, {forward, embedding_section()});
   head.declare(plan_, config, {end, end});
   blocks.resize(static_cast<size_t>(num_layers_));
+  declare_positions(config);
   const Life now{forward, forward};
   plan_.add_float32(blocks.front().attention_join.branch, "attention_out", {N, C}, now);
   plan_.add_float32(blocks.front().feed_forward_join.branch, "ff_out", {N, C}, now);
@@ -101,6 +108,20 @@ void Activations::declare_forward(const GPTConfig& config) {
   }
   if (config.has_final_norm()) {
     final_norm.declare(plan_, config, "norm", {forward, block_section(num_layers_ - 1)}, true);
+  }
+}
+
+void Activations::declare_positions(const GPTConfig& config) {
+  const int64_t T = shape_.length;
+  if (config.positions.has(Position::relative_t5)) {
+    plan_.add_float32(relative_bias, "relative_bias", {config.num_heads, T, T},
+                      {forward_section(), block_section(0)});
+  }
+  if (!config.positions.has(Position::relative_xl)) return;
+  distances_.resize(static_cast<size_t>(num_layers_));
+  for (int64_t layer = 0; layer < num_layers_; ++layer) {
+    plan_.add(distances_[static_cast<size_t>(layer)], concat("blocks.", layer, ".attn.distances"),
+              {T, config.attention_dim()}, {forward_section(), block_section(layer)});
   }
 }
 
@@ -119,6 +140,10 @@ void Activations::declare_backward(const GPTConfig& config) {
     plan_.add_float32(d_out_[1], "d_ff_out", {N, C}, blocks_life);
   }
   plan_.add_float32(d_branch_, "d_branch", {N, C}, blocks_life);
+  if (config.positions.has(Position::relative_t5)) {
+    plan_.add_float32(d_relative_bias, "d_relative_bias",
+                      {config.num_heads, shape_.length, shape_.length}, stream);
+  }
   shared_gradients_.attention.declare(plan_, config, blocks_life);
   shared_gradients_.feed_forward.declare(plan_, config, blocks_life);
 }

@@ -64,6 +64,8 @@ class Activations {
   HeadActivations head;
   std::vector<BlockActivations> blocks;
   NormActivations final_norm;
+  // (nh, T, T), with positions relative_t5: what the distances add to the scores, its gradient.
+  Tensor relative_bias, d_relative_bias;
   Tensor hidden;    // (N, C): what the head reads
   Tensor d_hidden;  // (N, C)
   // Of one layer. The gradients of its output and its input change places from layer to layer.
@@ -73,6 +75,7 @@ class Activations {
 
  private:
   void declare_forward(const GPTConfig& config);
+  void declare_positions(const GPTConfig& config);
   void declare_block(const GPTConfig& config, int64_t layer);
   void declare_backward(const GPTConfig& config);
 
@@ -81,6 +84,7 @@ class Activations {
   int64_t num_layers_;
   ops::Chunking chunking_;
   TensorPlan plan_;
+  std::vector<Tensor> distances_;   // of each layer, with positions relative_xl
   std::array<Tensor, 2> d_stream_;  // (N, C) each, as are the next two
   Tensor d_middle_, d_branch_;
   std::array<Tensor, 2> d_out_;  // (N, C), of what attention and feed-forward gave

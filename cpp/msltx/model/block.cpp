@@ -44,14 +44,14 @@ void Block::backward_data(Stream& stream, const BlockActivations& a, const Block
 }
 
 void Block::backward_weights(Stream& stream, const BlockActivations& a, const BlockGradients& g,
-                             const Tensor& input, bool accumulate) const {
+                             const Tensor& input, const BatchPart& part, bool accumulate) const {
   // Placed post, what the feed-forward layer reads is what left the attention.
   const Tensor& middle = a.attention_join.after.out;
   const Tensor x = attention_join_.entered(a.attention_join, input);
   const Tensor y = feed_forward_join_.entered(a.feed_forward_join, middle);
   feed_forward_.backward_weights(stream, a.feed_forward, g.feed_forward, y,
                                  g.feed_forward_join.d_out, accumulate);
-  attention_.backward_weights(stream, a.attention, g.attention, x, g.attention_join.d_out,
+  attention_.backward_weights(stream, a.attention, g.attention, x, g.attention_join.d_out, part,
                               accumulate);
   feed_forward_join_.backward_weights(stream, a.feed_forward_join, accumulate);
   attention_join_.backward_weights(stream, a.attention_join, accumulate);

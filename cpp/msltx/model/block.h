@@ -26,9 +26,14 @@ class Block {
   // backward_weights adds up.
   void backward_data(ops::Stream& stream, const BlockActivations& a, const BlockGradients& g,
                      const BatchPart& part, int64_t chunk_rows) const;
-  // `input` is the stream that forward() got. Writes the weights' gradients, or adds to them.
+  // Over the whole batch; `input` is the stream that forward() got. Writes the weights' gradients,
+  // or adds to them.
   void backward_weights(ops::Stream& stream, const BlockActivations& a, const BlockGradients& g,
-                        const Tensor& input, bool accumulate) const;
+                        const Tensor& input, const BatchPart& part, bool accumulate) const;
+  // As AttentionCore's.
+  void encode_distances(ops::Stream& stream, const Tensor& out) const {
+    attention_.encode_distances(stream, out);
+  }
 
  private:
   Placement attention_join_, feed_forward_join_;

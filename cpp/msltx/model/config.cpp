@@ -8,6 +8,7 @@
 
 #include "msltx/base/error.h"
 #include "msltx/model/config_fields.h"
+#include "msltx/model/refusals.h"
 
 namespace msltx::model {
 namespace {
@@ -95,22 +96,6 @@ void fill_open_fields(GPTConfig& c) {
   fill(c.bias.output, !c.tie_weights);
 }
 
-void check_together(const GPTConfig& c) {
-  if (c.num_heads % c.num_kv_heads != 0) {
-    throw ValueError(
-        concat("num_kv_heads is ", c.num_kv_heads, "; it must divide num_heads, ", c.num_heads));
-  }
-  if (c.positions.has(Position::rope) && c.head_dim % 2 != 0) {
-    throw ValueError(concat("head_dim is ", c.head_dim, "; positions rope takes an even one"));
-  }
-  if (c.norm == Norm::rmsnorm && c.bias.norm) {
-    throw ValueError("bias.norm is true; norm rmsnorm has no bias");
-  }
-  if (c.norm_plus_one && c.norm != Norm::rmsnorm) {
-    throw ValueError("norm_plus_one is true; it takes norm rmsnorm");
-  }
-}
-
 void check_size(const GPTConfig& c) {
   const auto count = [](int64_t a, int64_t b) {
     return static_cast<double>(a) * static_cast<double>(b);
@@ -138,22 +123,9 @@ GPTConfig complete(GPTConfig config) {
   check_ranges();
   fill_open_fields(config);
   check_ranges();
-  check_together(config);
+  check_refusals(config);
   check_size(config);
   return config;
-}
-
-void check_supported(const GPTConfig& c) {
-  const auto require = [](bool fine, std::string_view field, const auto& value,
-                          std::string_view supported) {
-    if (fine) return;
-    throw ValueError(
-        concat(field, " is ", value, "; this version of msltx runs ", supported, " only"));
-  };
-  for (Position p : {Position::relative_t5, Position::relative_xl}) {
-    require(!c.positions.has(p), "positions", word_of(p), "learned, sinusoidal, rope and alibi");
-  }
-  require(c.attention != Attention::plain, "attention", word_of(c.attention), "auto and flash");
 }
 
 }  // namespace msltx::model

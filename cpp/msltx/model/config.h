@@ -148,9 +148,6 @@ struct GPTConfig {
 // result is impossible.
 GPTConfig complete(GPTConfig config);
 
-// Throws ValueError for a setting that is part of the family but that this version does not run.
-void check_supported(const GPTConfig& config);
-
 // JSON object with every field of a complete configuration, and back (absent fields take their
 // defaults, null stands for "not said", unknown names are refused with the name to use). Neither
 // knows the `format` and `version` of config.json: exchange/model_folder.h adds them.

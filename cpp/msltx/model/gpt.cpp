@@ -18,7 +18,6 @@ GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
     : config_(complete(std::move(config))),
       options_(options),
       parameters_([&]() -> const GPTConfig& {
-        check_supported(config_);
         if (options_.dtype != DType::float32 && options_.dtype != DType::bfloat16) {
           throw ValueError(concat("dtype is ", name_of(options_.dtype),
                                   "; a model computes in float32 or bfloat16"));
@@ -29,6 +28,7 @@ GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
         return config_;
       }()),
       positions_(config_),
+      relative_bias_(parameters_),
       embedding_(config_, parameters_),
       head_(config_, parameters_) {
   for (int64_t layer = 0; layer < config_.num_layers; ++layer) {
@@ -139,6 +139,11 @@ void GPT::encode_embedding(Stream& stream, const EmbeddingActivations& a, const 
   embedding_.forward(stream, a, x, tokens, part, offsets);
 }
 
+void GPT::encode_relative_bias(Stream& stream, const Tensor& out) const {
+  Stream::Scope scope(stream, "embed.relative");
+  if (relative_bias_.exists()) relative_bias_.forward(stream, out);
+}
+
 Tensor GPT::encode_final_norm(Stream& stream, const NormActivations& a,
                               const Residual& last) const {
   if (!norm_.exists()) return last.stream;
@@ -154,6 +159,10 @@ void GPT::enter_section(int section) const {
 void GPT::encode_forward(Stream& stream, const Draw& draw) const {
   const Activations& a = *activations_;
   enter_section(a.forward_section());
+  encode_relative_bias(stream, a.relative_bias);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    blocks_[i].encode_distances(stream, a.blocks[i].attention.core.distances);
+  }
   ops::for_each_chunk(stream, a.chunking(), section_mode_, [&](Stream& s, const Rows& r) {
     const BatchPart part = BatchPart::of(r, draw);
     const Tensor x = a.embedded.rows(r.first_row, r.rows);
@@ -190,6 +199,7 @@ void GPT::encode_logits(Stream& stream, const Tensor& out, const Tensor& hidden,
 void GPT::encode_backward(Stream& stream, bool accumulate, const Draw& draw) const {
   const Activations& a = *activations_;
   const int64_t chunk_rows = a.chunking().chunk_rows();
+  const BatchPart batch = BatchPart::of(a.chunking().all(), draw);
   const auto last = static_cast<int64_t>(blocks_.size()) - 1;
   for (int64_t layer = last; layer >= 0; --layer) {
     const auto i = static_cast<size_t>(layer);
@@ -208,12 +218,12 @@ void GPT::encode_backward(Stream& stream, bool accumulate, const Draw& draw) con
       blocks_[i].backward_data(s, a.blocks[i].rows(r), rows, BatchPart::of(r, draw), chunk_rows);
     });
     if (layer == last && norm_.exists()) norm_.backward_weights(stream, a.final_norm, accumulate);
-    blocks_[i].backward_weights(stream, a.blocks[i], g, a.stream_into(layer), accumulate);
+    blocks_[i].backward_weights(stream, a.blocks[i], g, a.stream_into(layer), batch, accumulate);
   }
   enter_section(a.embedding_section());
   Stream::Scope scope(stream, "embed");
-  embedding_.backward(stream, a.embedding, a.gradients(0).d_input(), a.tokens,
-                      BatchPart::of(a.chunking().all(), draw), accumulate);
+  embedding_.backward(stream, a.embedding, a.gradients(0).d_input(), a.tokens, batch, accumulate);
+  if (relative_bias_.exists()) relative_bias_.backward(stream, a.d_relative_bias, accumulate);
 }
 
 Tensor GPT::forward(const int32_t* tokens, BatchShape shape, Keep keep, const Draw& draw) {

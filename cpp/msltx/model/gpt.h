@@ -17,6 +17,7 @@
 #include "msltx/model/embedding.h"
 #include "msltx/model/head.h"
 #include "msltx/model/parameters.h"
+#include "msltx/model/relative_bias.h"
 #include "msltx/ops/chunks.h"
 #include "msltx/ops/diagnostic.h"
 #include "msltx/ops/stream.h"
@@ -49,8 +50,8 @@ struct StepBytes {
 
 class GPT {
  public:
-  // Values drawn from (seed, parameter name). Throws ValueError for a configuration that cannot be
-  // or is not supported, MemoryLimitError where the parameters alone do not fit.
+  // Values drawn from (seed, parameter name). Throws ValueError for a configuration that cannot be,
+  // MemoryLimitError where the parameters alone do not fit.
   explicit GPT(GPTConfig config, uint64_t seed = 0, const GPTOptions& options = {});
 
   const GPTConfig& config() const { return config_; }
@@ -130,6 +131,8 @@ class GPT {
   // x (N, C) from tokens (N); the first token of each sequence stands at offsets[b], or at 0.
   void encode_embedding(ops::Stream& stream, const EmbeddingActivations& a, const Tensor& x,
                         const Tensor& tokens, const BatchPart& part, const Tensor& offsets) const;
+  // With positions relative_t5: the bias (nh, T, S) of queries at the last T of S places.
+  void encode_relative_bias(ops::Stream& stream, const Tensor& out) const;
   // hidden (N, C) to out (N, V); `narrow` (N, narrow_dim()) is scratch where that is not 0.
   void encode_logits(ops::Stream& stream, const Tensor& out, const Tensor& hidden,
                      const Tensor& narrow) const;
@@ -156,6 +159,7 @@ class GPT {
   GPTOptions options_;
   Parameters parameters_;
   PositionTables positions_;
+  RelativeBias relative_bias_;
   Embedding embedding_;
   std::vector<Block> blocks_;
   NormLayer norm_;

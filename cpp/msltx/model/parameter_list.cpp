@@ -53,9 +53,6 @@ std::vector<ParameterSpec> embedding_parameters(const GPTConfig& c) {
 }
 
 std::vector<ParameterSpec> block_parameters(const GPTConfig& c, int64_t layer) {
-  if (c.positions.has(Position::relative_xl)) {
-    throw ValueError("positions contains relative_xl, whose parameters have no fixed names yet");
-  }
   const bool sandwich = c.norm_placement == NormPlacement::sandwich;
   List list(concat("blocks.", layer, "."), layer);
   list.norm("norm1", c);
@@ -63,6 +60,11 @@ std::vector<ParameterSpec> block_parameters(const GPTConfig& c, int64_t layer) {
   if (c.qk_norm) {
     list.add("attn.q_norm.weight", {c.head_dim}, Kind::norm_weight);
     list.add("attn.k_norm.weight", {c.head_dim}, Kind::norm_weight);
+  }
+  if (c.positions.has(Position::relative_xl)) {
+    list.add("attn.relative.weight", {c.attention_dim(), c.embedding_dim}, Kind::matrix);
+    list.add("attn.relative.content_bias", {c.num_heads, c.head_dim}, Kind::bias);
+    list.add("attn.relative.position_bias", {c.num_heads, c.head_dim}, Kind::bias);
   }
   list.linear("attn.out", c.embedding_dim, c.attention_dim(), c.bias.attention_out,
               Kind::residual_matrix);

@@ -7,7 +7,9 @@
 namespace msltx::model {
 namespace {
 
-bool decays(const ParameterSpec& spec) { return spec.shape.size() >= 2; }
+bool decays(const ParameterSpec& spec) {
+  return spec.shape.size() >= 2 && spec.kind != ParameterKind::bias;
+}
 
 // Later layers finish earlier in the backward pass; the embeddings finish last.
 int64_t finish_order(const ParameterSpec& spec, int64_t num_layers) {

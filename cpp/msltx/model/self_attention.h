@@ -1,39 +1,21 @@
-// The attention layer of a block: out(attend(qkv(x))), over a batch or against a key/value cache.
-// Between qkv and attend each query and key head may be normalized, and rotated by its position.
+// The attention layer of a block: out(core(qkv(x))), over a batch or against a key/value cache.
+// Between qkv and the core each query and key head may be normalized, and rotated by its position.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
-#include "msltx/base/arena.h"
-#include "msltx/model/dropout.h"
+#include "msltx/model/attention_core.h"
 #include "msltx/model/linear_layer.h"
 #include "msltx/model/tensor_plan.h"
 
 namespace msltx::model {
 
-// What all blocks read of the positions: computed once, from the configuration alone.
-class PositionTables {
- public:
-  explicit PositionTables(const GPTConfig& config);
-  static int64_t bytes(const GPTConfig& config);
-  Tensor rope;  // (context_length, hs), as ops::rope_forward takes it; undefined without rope
-  Tensor alibi_slopes;  // (nh); undefined without alibi
-
- private:
-  Arena arena_;
-};
-
-// Keys and values of one layer for tokens fed before, and where the new ones stand.
-struct LayerCache {
-  Tensor k, v;                // (sequences, nkv, capacity, hs)
-  Tensor positions, lengths;  // (sequences) int32: before and after the new tokens
-};
-
 struct AttentionActivations {
-  Tensor qkv;       // (N, (nh + 2 nkv) hs); q and k rotated in place without qk_norm
-  Tensor qk;        // (N, (nh + nkv) hs): q and k normalized and rotated, with qk_norm
-  Tensor mix, lse;  // (N, nh hs), (B, nh, T)
+  Tensor qkv;  // (N, (nh + 2 nkv) hs); q and k rotated in place without qk_norm
+  Tensor qk;   // (N, (nh + nkv) hs): q and k normalized and rotated, with qk_norm
+  Tensor mix;  // (N, nh hs)
+  CoreActivations core;
   Tensor d_qkv_bias, d_out_bias;  // partial sums (P, ...)
   Tensor d_q_norm, d_k_norm;      // partial sums (P, heads hs), of each head
 
@@ -44,14 +26,16 @@ struct AttentionActivations {
 struct AttentionGradients {
   Tensor d_mix;  // (N, nh hs); the same memory as the gradient of x where that agrees
   Tensor d_qkv;  // (N, (nh + 2 nkv) hs)
+  CoreGradients core;
 
   void declare(TensorPlan& plan, const GPTConfig& config, Life life);
-  AttentionGradients rows(const ops::Rows& r) const { return {cut(d_mix, r), cut(d_qkv, r)}; }
+  AttentionGradients rows(const ops::Rows& r) const {
+    return {cut(d_mix, r), cut(d_qkv, r), core.rows(r)};
+  }
 };
 
 class SelfAttention {
  public:
-  // Of the block `layer`, which a pattern of windows goes by.
   SelfAttention(const GPTConfig& config, Parameters& parameters, const std::string& name,
                 int64_t layer, const PositionTables& tables);
 
@@ -63,16 +47,17 @@ class SelfAttention {
                      const BatchPart& part, int64_t chunk_rows) const;
   void backward_weights(ops::Stream& stream, const AttentionActivations& a,
                         const AttentionGradients& g, const Tensor& x, const Tensor& d_out,
-                        bool accumulate) const;
+                        const BatchPart& part, bool accumulate) const;
+  // As AttentionCore's.
+  void encode_distances(ops::Stream& stream, const Tensor& out) const {
+    core_.encode_distances(stream, out);
+  }
 
  private:
   // Heads as views (B, nh, T, hs) of rows (B T, width).
   Tensor heads(const Tensor& rows, int64_t sequences, int64_t first, int64_t count) const;
-  struct Views {
-    Tensor q, k, v;
-  };
   // Of qkv, or with q and k from `qk` where that is defined.
-  Views views(const Tensor& qkv, const Tensor& qk, int64_t sequences) const;
+  Heads views(const Tensor& qkv, const Tensor& qk, int64_t sequences) const;
   // Columns of one head.
   Tensor head(const Tensor& rows, int64_t index) const {
     return rows.slice(1, index * head_dim_, head_dim_);
@@ -86,13 +71,12 @@ class SelfAttention {
 
   std::string name_;  // the scope of its ops
   int64_t num_heads_, num_kv_heads_, head_dim_;
-  float scale_, softcap_, norm_eps_;
-  int64_t window_;  // 0: none
+  float norm_eps_;
   bool plus_one_;
   LinearLayer qkv_, out_;
   Parameter *q_norm_, *k_norm_;
-  Tensor rope_, alibi_slopes_;
-  Dropout dropout_;
+  Tensor rope_;
+  AttentionCore core_;
 };
 
 }  // namespace msltx::model

@@ -170,7 +170,7 @@ struct RelativeAttentionScoresBackwardWeights {
   template <class V>
   static void visit(V& v) {
     using Op = RelativeAttentionScoresBackwardWeights;
-    v.accumulates("d_r", &Op::d_r, "nh S hs");
+    v.accumulates("d_r", &Op::d_r, "nh S hs").float32();
     v.accumulates("d_content_bias", &Op::d_content_bias, "nh hs").float32();
     v.accumulates("d_position_bias", &Op::d_position_bias, "nh hs").float32();
     v.reads("d_out", &Op::d_out, "B nh T S");

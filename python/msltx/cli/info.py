@@ -91,14 +91,9 @@ def _config(config: object) -> None:
 
 
 def _preset(name: str) -> None:
-    from msltx import GPTConfig, InvalidValueError
+    from msltx import GPTConfig
 
-    config = GPTConfig.preset(name)
-    _config(config)
-    try:
-        config.check_supported()
-    except InvalidValueError as error:
-        click.echo(f"not to be trained with this version: {error}")
+    _config(GPTConfig.preset(name))
 
 
 def _tokenizer(tokenizer: Tokenizer) -> str:

@@ -66,7 +66,8 @@ HWY_INLINE VF tanh(VF x) {
   return hn::IfThenElse(hn::Lt(a, set(0.625f)), small, hn::CopySign(large, x));
 }
 
-// out = exp(x - top) for top >= x; out may be x. Returns the sum.
+// out = exp(x - top) for top >= x; out may be x. Returns the sum, which -inf behind a row leaves as
+// it is, to the bit.
 HWY_INLINE double exp_and_sum(float* out, const float* x, int64_t n, float top) {
   const VF shift = set(top);
   const int64_t N = lanes();
@@ -86,7 +87,9 @@ HWY_INLINE double exp_and_sum(float* out, const float* x, int64_t n, float top) 
       const int64_t count = HWY_MIN(N, end - i);
       const VF e = exp_not_positive(hn::Sub(load_part(x + i, count), shift));
       store_part(e, out + i, count);
-      s0 = hn::Add(s0, hn::IfThenElseZero(first(count), e));
+      const VF s = hn::Add(s0, hn::IfThenElseZero(first(count), e));
+      s0 = s1;  // the chains take turns, as above
+      s1 = s;
     }
     total += double{sum_of_lanes(hn::Add(s0, s1))};
   }
