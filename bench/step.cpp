@@ -79,7 +79,7 @@ void training_step(benchmark::State& state, const Model& m, bool llama, DType dt
   model::GPT gpt(config_of(m, llama), 1, {.dtype = dtype});
   std::mt19937_64 bits(1);
   std::uniform_int_distribution<int32_t> any_id(0, static_cast<int32_t>(m.V - 1));
-  const auto random_batch = [&](int64_t, int32_t* tokens, int32_t* targets) {
+  const auto random_batch = [&](int64_t, int32_t* tokens, int32_t* targets, int32_t*) {
     for (int64_t i = 0; i < m.rows(); ++i) {
       tokens[i] = any_id(bits);
       targets[i] = any_id(bits);

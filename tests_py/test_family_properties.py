@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ import numpy as np
 import pytest
 
 import msltx
-from families import CHOICES, REFUSED, SIZES, random_batch, random_config
+from families import (
+    CHOICES,
+    REFUSED,
+    SIZES,
+    assert_gradients_agree,
+    random_batch,
+    random_config,
+)
 from msltx import GPTConfig, InvalidValueError, backends
 from msltx.model import GPT
 from msltx.optim import AdamW
@@ -23,12 +31,13 @@ RANDOM = range(12)  # random configurations of a property
 
 def is_refused(fields: dict[str, Any]) -> bool:
     try:
-        GPTConfig(**SIZES, **fields)
+        GPTConfig(**{**SIZES, **fields})
     except InvalidValueError:
         return True
     return False
 
 
+@functools.cache
 def covering_set() -> list[dict[str, Any]]:
     """Configurations in which every pair of values that is not refused occurs: greedily, the row
     that covers most of what is left among those built around one uncovered pair.
@@ -139,6 +148,43 @@ def test_order_and_padding_change_nothing(index: int) -> None:
     longer = np.concatenate([tokens, np.zeros_like(tokens[:, :5])], axis=1)
     padded = model.logits(model.forward(longer))[:, :11]
     np.testing.assert_allclose(padded, logits, 1e-5, 1e-6, err_msg=repr(config))
+
+
+@pytest.mark.parametrize("positions", ["rope", "alibi", "relative_t5", "relative_xl", "none"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_packing_with_boundaries_is_separate_documents(positions: str, backend: str) -> None:
+    """Logits, loss and gradients of a row of documents are those of the documents alone."""
+    rng = np.random.default_rng()
+    kinds = ["auto", "plain"] if positions == "relative_xl" else ["flash", "plain"]
+    for attention in kinds:
+        fields = {"positions": positions, "attention": attention, "sliding_window": [7, None]}
+        model = GPT(GPTConfig(**SIZES, **fields), seed=5, backend=backend)
+        for name, values in model.params.items():
+            model.params[name] = values + 0.1 * rng.standard_normal(values.shape, dtype=np.float32)
+        rows = [random_batch(model.config, rng, batch=1, length=n) for n in (9, 1, 11)]
+        tokens, targets = (np.concatenate(arrays, 1) for arrays in zip(*rows, strict=True))
+        documents = np.repeat([4, 0, 1], (9, 1, 11))[None]
+        packed = model.logits(model.forward(tokens, documents=documents))
+        alone = [model.logits(model.forward(row)) for row, _ in rows]
+        np.testing.assert_allclose(packed, np.concatenate(alone, 1), 1e-4, 1e-5)
+        assert np.abs(model.logits(model.forward(tokens)) - packed).max() > 1e-3
+
+        counted = int((targets != -1).sum())
+        loss = model.forward_backward(tokens, targets, documents=documents)
+        together = {name: grad.copy() for name, grad in model.grads.items()}
+        assert model.evaluate(tokens, targets, documents=documents) == pytest.approx(loss, rel=1e-6)
+        parts = [
+            model.forward_backward(*row, accumulate=i > 0, normalizer=counted)
+            for i, row in enumerate(rows)
+        ]
+        assert loss == pytest.approx(sum(parts), rel=1e-5)
+        assert_gradients_agree(together, dict(model.grads), f"{positions}, {attention}")
+
+
+def test_documents_of_another_shape_are_refused() -> None:
+    model = GPT(GPTConfig(**SIZES))
+    with pytest.raises(InvalidValueError, match=r"documents is .*expected the shape of tokens"):
+        model.forward([[1, 2, 3]], documents=[[0, 0]])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

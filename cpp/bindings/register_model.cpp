@@ -55,6 +55,17 @@ Draw draw_of(std::optional<uint64_t> seed, int64_t step, int64_t first_sequence)
   return {seed.has_value(), seed.value_or(0), step, first_sequence};
 }
 
+// The documents of a batch of `shape`; null where there are none.
+const int32_t* documents_of(const std::optional<py::array>& documents, BatchShape shape) {
+  if (!documents) return nullptr;
+  const Tensor ids = borrow(*documents, DType::int32, "documents");
+  if (!(batch_shape(ids, "documents") == shape)) {
+    throw ValueError(concat("documents is ", to_string(ids), "; expected the shape of tokens, (",
+                            shape.sequences, ", ", shape.length, ")"));
+  }
+  return ids.data<int32_t>();
+}
+
 // Every call enters the model alone: a second caller gets BusyError.
 template <class F>
 auto with_model(GPT& gpt, F&& call) {
@@ -63,17 +74,19 @@ auto with_model(GPT& gpt, F&& call) {
 }
 
 py::array forward(GPT& gpt, const py::array& tokens, bool keep,
-                  std::optional<uint64_t> dropout_seed, int64_t step, int64_t first_sequence) {
+                  std::optional<uint64_t> dropout_seed, int64_t step, int64_t first_sequence,
+                  const std::optional<py::array>& documents) {
   const Draw draw = draw_of(dropout_seed, step, first_sequence);
   const Tensor ids = borrow(tokens, DType::int32, "tokens");
   const BatchShape shape = batch_shape(ids, "tokens");
+  const int32_t* const of = documents_of(documents, shape);
   py::array out(
       numpy_dtype(gpt.hidden_type()),
       std::vector<py::ssize_t>{shape.sequences, shape.length, gpt.config().embedding_dim});
   void* to = out.mutable_data();
   with_model(gpt, [&] {
-    const Tensor hidden =
-        gpt.forward(ids.data<int32_t>(), shape, keep ? Keep::for_backward : Keep::nothing, draw);
+    const Tensor hidden = gpt.forward(ids.data<int32_t>(), shape,
+                                      keep ? Keep::for_backward : Keep::nothing, draw, of);
     std::memcpy(to, hidden.data<void>(), static_cast<size_t>(hidden.bytes()));
   });
   return out;
@@ -101,7 +114,8 @@ Tensor as_rows(const Tensor& t, const char* what) {
 
 float forward_backward(GPT& gpt, const py::array& tokens, const py::array& targets, bool accumulate,
                        double normalizer, int64_t ignore_index,
-                       std::optional<uint64_t> dropout_seed, int64_t step, int64_t first_sequence) {
+                       std::optional<uint64_t> dropout_seed, int64_t step, int64_t first_sequence,
+                       const std::optional<py::array>& documents) {
   const Draw draw = draw_of(dropout_seed, step, first_sequence);
   const Tensor x = borrow(tokens, DType::int32, "tokens");
   const Tensor y = borrow(targets, DType::int32, "targets");
@@ -110,14 +124,15 @@ float forward_backward(GPT& gpt, const py::array& tokens, const py::array& targe
     throw ValueError(
         concat("targets is ", to_string(y), "; expected the shape of tokens, ", to_string(x)));
   }
+  const int32_t* const of = documents_of(documents, shape);
   return with_model(gpt, [&] {
     return gpt.forward_backward(x.data<int32_t>(), y.data<int32_t>(), shape, accumulate, normalizer,
-                                ignore_index, draw);
+                                ignore_index, draw, of);
   });
 }
 
 double evaluate_sum(GPT& gpt, const py::array& tokens, const py::array& targets,
-                    int64_t ignore_index) {
+                    int64_t ignore_index, const std::optional<py::array>& documents) {
   const Tensor x = borrow(tokens, DType::int32, "tokens");
   const Tensor y = borrow(targets, DType::int32, "targets");
   const BatchShape shape = batch_shape(x, "tokens");
@@ -125,8 +140,9 @@ double evaluate_sum(GPT& gpt, const py::array& tokens, const py::array& targets,
     throw ValueError(
         concat("targets is ", to_string(y), "; expected the shape of tokens, ", to_string(x)));
   }
+  const int32_t* const of = documents_of(documents, shape);
   return with_model(gpt, [&] {
-    return gpt.evaluate_sum(x.data<int32_t>(), y.data<int32_t>(), shape, ignore_index);
+    return gpt.evaluate_sum(x.data<int32_t>(), y.data<int32_t>(), shape, ignore_index, of);
   });
 }
 
@@ -203,7 +219,8 @@ void register_model(py::module_& m) {
              });
            })
       .def("forward", &forward, py::arg("tokens"), py::arg("keep") = true, py::kw_only(),
-           py::arg("dropout_seed") = py::none(), py::arg("step") = 0, py::arg("first_sequence") = 0)
+           py::arg("dropout_seed") = py::none(), py::arg("step") = 0, py::arg("first_sequence") = 0,
+           py::arg("documents") = py::none())
       .def("logits", &logits, py::arg("hidden"))
       .def(
           "backward_from_logits",
@@ -222,9 +239,9 @@ void register_model(py::module_& m) {
       .def("forward_backward", &forward_backward, py::arg("tokens"), py::arg("targets"),
            py::arg("accumulate") = false, py::arg("normalizer") = 0.0, py::arg("ignore_index") = -1,
            py::kw_only(), py::arg("dropout_seed") = py::none(), py::arg("step") = 0,
-           py::arg("first_sequence") = 0)
+           py::arg("first_sequence") = 0, py::arg("documents") = py::none())
       .def("evaluate_sum", &evaluate_sum, py::arg("tokens"), py::arg("targets"),
-           py::arg("ignore_index") = -1)
+           py::arg("ignore_index") = -1, py::kw_only(), py::arg("documents") = py::none())
       .def("memory", &memory);
 }
 

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
 #include <cstring>
 #include <memory>
 
@@ -87,33 +88,45 @@ std::shared_ptr<py::object> held_object(py::object object) {
 }
 
 // Batches that the engine makes itself, without Python.
-train::BatchSource engine_source(py::object batches, int64_t sequences, int64_t length) {
+train::BatchSource engine_source(py::object batches, int64_t sequences, int64_t length,
+                                 bool inside_documents) {
   const auto& made = batches.cast<const PythonBatches&>();
+  if (inside_documents && !made.inside_documents) {
+    throw ValueError("source gives no documents; a step inside documents takes them");
+  }
   const data::BatchShape& shape = made.batches.shape();
   if (shape.batch_size != sequences || shape.length != length) {
     throw ValueError(concat("source gives batches of ", shape.batch_size, " x ", shape.length,
                             "; a step takes ", sequences, " x ", length));
   }
   return [held = held_object(std::move(batches)), &made](int64_t step, int32_t* tokens,
-                                                         int32_t* targets) {
-    made.batches.fill(step, tokens, targets);
+                                                         int32_t* targets, int32_t* documents) {
+    made.batches.fill(step, tokens, targets, documents);
   };
 }
 
-// Calls fill(step) -> (tokens, targets) in Python.
+// Calls fill(step) -> (tokens, targets), or (tokens, targets, documents), in Python.
 train::BatchSource python_source(py::object fill, int64_t sequences, int64_t length) {
   const auto held = held_object(std::move(fill));
-  return [held, sequences, length](int64_t step, int32_t* tokens, int32_t* targets) {
+  return [held, sequences, length](int64_t step, int32_t* tokens, int32_t* targets,
+                                   int32_t* documents) {
     py::gil_scoped_acquire gil;
-    const py::tuple pair = (*held)(step);
-    for (size_t i = 0; i < 2; ++i) {
-      const char* what = i == 0 ? "the batch's tokens" : "the batch's targets";
-      const Tensor t = borrow(pair[i].cast<py::array>(), DType::int32, what);
+    const py::tuple arrays = (*held)(step);
+    const std::array to{tokens, targets, documents};
+    constexpr std::array kNames{"the batch's tokens", "the batch's targets",
+                                "the batch's documents"};
+    const size_t wanted = documents ? 3 : 2;
+    if (arrays.size() < wanted) {
+      throw ValueError(concat("the batch has ", arrays.size(), " arrays; the step takes ", wanted));
+    }
+    for (size_t i = 0; i < wanted; ++i) {
+      const char* what = kNames[i];
+      const Tensor t = borrow(arrays[i].cast<py::array>(), DType::int32, what);
       if (t.rank != 2 || t.dim(0) != sequences || t.dim(1) != length) {
         throw ValueError(
             concat(what, " are ", to_string(t), "; expected (", sequences, ", ", length, ")"));
       }
-      std::memcpy(i == 0 ? tokens : targets, t.data<int32_t>(), static_cast<size_t>(t.bytes()));
+      std::memcpy(to[i], t.data<int32_t>(), static_cast<size_t>(t.bytes()));
     }
   };
 }
@@ -124,14 +137,15 @@ std::unique_ptr<TrainStep> make_train_step(GPT& gpt, int64_t batch_size, int64_t
                                            double grad_clip, double learning_rate,
                                            double min_learning_rate, int64_t warmup_steps,
                                            int64_t max_steps, const std::string& schedule,
-                                           py::object source, int64_t ignore_index, uint64_t seed) {
-  const train::StepShape shape{{batch_size, length}, gradient_accumulation_steps};
+                                           py::object source, int64_t ignore_index, uint64_t seed,
+                                           bool inside_documents) {
+  const train::StepShape shape{{batch_size, length}, gradient_accumulation_steps, inside_documents};
   const auto options = optimizer_options(weight_decay, betas, eps, grad_clip);
   const optim::Schedule rates{optim::schedule_kind(schedule), learning_rate, min_learning_rate,
                               warmup_steps, max_steps};
   const int64_t sequences = batch_size * gradient_accumulation_steps;
   auto fill = py::isinstance<PythonBatches>(source)
-                  ? engine_source(std::move(source), sequences, length)
+                  ? engine_source(std::move(source), sequences, length, inside_documents)
                   : python_source(std::move(source), sequences, length);
   return run_released([&] {
     return std::make_unique<TrainStep>(gpt, shape, options, rates, std::move(fill), ignore_index,
@@ -159,7 +173,7 @@ void register_train(py::module_& m) {
            py::arg("betas"), py::arg("eps"), py::arg("grad_clip"), py::arg("learning_rate"),
            py::arg("min_learning_rate"), py::arg("warmup_steps"), py::arg("max_steps"),
            py::arg("schedule"), py::arg("source"), py::arg("ignore_index") = -1,
-           py::arg("seed") = 0, py::keep_alive<1, 2>())
+           py::arg("seed") = 0, py::arg("inside_documents") = false, py::keep_alive<1, 2>())
       .def("run",
            [](TrainStep& step) {
              // Jobs of several threads queue up; a second caller is refused before it would.

@@ -68,7 +68,7 @@ void train_and_generate(model::GPT& gpt, int64_t count) {
   const model::BatchShape shape{2, 64};
   train::TrainStep step(gpt, {shape, 1}, {.weight_decay = 0.1f, .grad_clip = 1},
                         {.learning_rate = 1e-3, .warmup_steps = 5, .max_steps = 40},
-                        [&](int64_t n, int32_t* tokens, int32_t* targets) {
+                        [&](int64_t n, int32_t* tokens, int32_t* targets, int32_t*) {
                           for (int64_t i = 0; i < shape.rows(); ++i) {
                             tokens[i] = token(n + i);
                             targets[i] = token(n + i + 1);

@@ -189,6 +189,7 @@ class GPT:
         dropout_seed: int | None = None,
         step: int = 0,
         first_sequence: int = 0,
+        documents: npt.NDArray[np.int32] | None = None,
     ) -> npt.NDArray[np.float32]: ...
     def logits(self, hidden: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
     def trace(
@@ -211,12 +212,15 @@ class GPT:
         dropout_seed: int | None = None,
         step: int = 0,
         first_sequence: int = 0,
+        documents: npt.NDArray[np.int32] | None = None,
     ) -> float: ...
     def evaluate_sum(
         self,
         tokens: npt.NDArray[np.int32],
         targets: npt.NDArray[np.int32],
         ignore_index: int = -1,
+        *,
+        documents: npt.NDArray[np.int32] | None = None,
     ) -> float: ...
     def memory(self) -> dict[str, int]: ...
     def save(self, path: str, tokenizer_json: str = "") -> None: ...
@@ -263,9 +267,10 @@ class TrainStep:
         warmup_steps: int,
         max_steps: int,
         schedule: str,
-        source: Batches | Callable[[int], tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]],
+        source: Batches | Callable[[int], tuple[npt.NDArray[np.int32], ...]],
         ignore_index: int = -1,
         seed: int = 0,
+        inside_documents: bool = False,
     ) -> None: ...
     def run(self) -> dict[str, Any]: ...
     next_step: int

@@ -66,6 +66,10 @@ def _draw(dropout_seed: int | None, step: int, first_sequence: int) -> dict[str,
     }
 
 
+def _documents(documents: npt.ArrayLike | None) -> npt.NDArray[np.int32] | None:
+    return None if documents is None else token_array(documents, "documents")
+
+
 class Gradients(Mapping[str, Floats]):
     """Gradients by parameter name: read-only views, no copies."""
 
@@ -226,6 +230,7 @@ class GPT:
         dropout_seed: int | None = None,
         step: int = 0,
         first_sequence: int = 0,
+        documents: npt.ArrayLike | None = None,
     ) -> Floats:
         """Run the trunk.
 
@@ -235,6 +240,8 @@ class GPT:
             Ids in [0, vocab_size), T at most context_length.
         dropout_seed, step, first_sequence : int, optional
             As in forward_backward(); the backward that follows draws the same numbers.
+        documents : array_like of int, shape of tokens, optional
+            As in forward_backward().
 
         Returns
         -------
@@ -243,7 +250,9 @@ class GPT:
             without a final norm the residual stream, float32. backward() may follow.
         """
         return self._core.forward(
-            token_array(tokens, "tokens"), **_draw(dropout_seed, step, first_sequence)
+            token_array(tokens, "tokens"),
+            **_draw(dropout_seed, step, first_sequence),
+            documents=_documents(documents),
         )
 
     def logits(self, hidden: Floats) -> Floats:
@@ -318,6 +327,7 @@ class GPT:
         dropout_seed: int | None = None,
         step: int = 0,
         first_sequence: int = 0,
+        documents: npt.ArrayLike | None = None,
     ) -> float:
         """Compute the cross entropy of the next tokens and its gradients.
 
@@ -338,6 +348,10 @@ class GPT:
             The step of the training, so that each draws numbers of its own.
         first_sequence : int, default 0
             Number within the step of the first sequence, for loops over micro-batches.
+        documents : array_like of int, shape of tokens, optional
+            The number of each token's document within its sequence, as msltx.data.Batches with
+            inside_documents gives it: attention then stays inside documents. Learned and
+            sinusoidal positions count from the beginning of the sequence all the same.
 
         Returns
         -------
@@ -353,15 +367,23 @@ class GPT:
             0.0 if normalizer is None else normalizer,
             ignore_index,
             **_draw(dropout_seed, step, first_sequence),
+            documents=_documents(documents),
         )
 
     def evaluate(
-        self, tokens: npt.ArrayLike, targets: npt.ArrayLike, *, ignore_index: int = -1
+        self,
+        tokens: npt.ArrayLike,
+        targets: npt.ArrayLike,
+        *,
+        ignore_index: int = -1,
+        documents: npt.ArrayLike | None = None,
     ) -> float:
         """Give the mean cross entropy over counted targets; gradients stay as they are."""
         y = token_array(targets, "targets")
         counted = int(np.count_nonzero(y != ignore_index))
-        total = self._core.evaluate_sum(token_array(tokens, "tokens"), y, ignore_index)
+        total = self._core.evaluate_sum(
+            token_array(tokens, "tokens"), y, ignore_index, documents=_documents(documents)
+        )
         return total / counted if counted else 0.0
 
     def zero_grads(self) -> None:

@@ -97,6 +97,8 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the token files of llm.c or nanoGPT at path were encoded with."""
     rows: Literal["windows", "packed", "padded"] = "windows"
     """What a sequence is."""
+    inside_documents: bool = False
+    """Attention and targets stay inside the documents of a sequence."""
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):

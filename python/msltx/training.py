@@ -221,7 +221,12 @@ class _Trainer:
         source: Any
         if sequences <= _MOST_SEQUENCES:
             source = Batches(
-                data, sequences, self.length, seed=s.seed, rows=settings.data.rows
+                data,
+                sequences,
+                self.length,
+                seed=s.seed,
+                rows=settings.data.rows,
+                inside_documents=settings.data.inside_documents,
             )._engine
         else:  # TrainStep says best what is too large about it
             source = data.batch
@@ -243,6 +248,7 @@ class _Trainer:
             schedule=s.schedule,
             source=source,
             seed=s.seed,
+            inside_documents=settings.data.inside_documents,
         )
         self.clock = _Clock(sequences * self.length)
 
@@ -258,7 +264,7 @@ class _Trainer:
             now = msgspec.to_builtins(self.whole_settings.data)
             changes += [
                 f"data.{name} {json.dumps(of_data[name])} -> {json.dumps(now[name])}"
-                for name in ("rows", "weights")
+                for name in ("rows", "weights", "inside_documents")
                 if name in of_data and of_data[name] != now[name]
             ]
         if changes:
@@ -483,9 +489,12 @@ def _place_of(data: Dataset | Mixture, given: DataSettings) -> DataSettings:
     """Give settings of the data by which a run resumes from anywhere."""
     if isinstance(data, Mixture):
         paths = [os.fspath(path.resolve()) for path in data.paths]
-        return DataSettings(paths=paths, weights=data.weights, rows=given.rows)
+        return msgspec.structs.replace(
+            given, path=None, paths=paths, weights=data.weights, tokenizer=None
+        )
     tokenizer = given.tokenizer and os.fspath(Path(given.tokenizer).resolve())
-    return DataSettings(path=os.fspath(data.path.resolve()), tokenizer=tokenizer, rows=given.rows)
+    path = os.fspath(data.path.resolve())
+    return msgspec.structs.replace(given, path=path, paths=None, weights=None, tokenizer=tokenizer)
 
 
 def train(
@@ -496,6 +505,7 @@ def train(
     resume: bool = False,
     tokenizer: Tokenizer | None = None,
     rows: Literal["windows", "packed", "padded"] = "windows",
+    inside_documents: bool = False,
     settings: TrainingSettings | Settings | None = None,
     progress: bool = True,
     on_step: Callable[[Progress], object] | None = None,
@@ -517,10 +527,13 @@ def train(
     tokenizer : Tokenizer, optional
         Saved with the model; it must be the dataset's, which is the default.
     rows : {"windows", "packed", "padded"}
-        What a sequence is: see msltx.data.Batches. A whole file's Settings say it themselves.
+        What a sequence is: see msltx.data.Batches.
+    inside_documents : bool, default False
+        Attention and targets stay inside the documents of a sequence.
     settings : TrainingSettings or Settings, optional
-        How to train. Of a whole file's Settings, only `training` and `data.rows` count here; all
-        are kept in the run's config.yaml.
+        How to train. Of a whole file's Settings, `training`, `data.rows` and
+        `data.inside_documents` count here, instead of the arguments of that name; all are kept in
+        the run's config.yaml.
     progress : bool, default True
         Show a progress bar on stderr where it is a terminal, lines of text elsewhere.
     on_step : callable, optional
@@ -578,7 +591,7 @@ def train(
     if whole is None:
         whole = Settings(
             model=model.config.to_dict(),
-            data=DataSettings(path="", rows=rows),
+            data=DataSettings(path="", rows=rows, inside_documents=inside_documents),
             run=RunSettings(out=os.fspath(path or "")),
         )
     kept = msgspec.structs.replace(whole, training=merged, data=_place_of(data, whole.data))

@@ -15,6 +15,7 @@ using nlohmann::json;
 struct Member {
   const char* name;
   json fields;
+  bool documents = false;  // attention stays inside documents of 25 tokens
 };
 
 // Between them every norm placement and every part that keeps tensors of its own.
@@ -27,7 +28,8 @@ const std::vector<Member>& members() {
         {"bias", false},
         {"num_heads", 4},
         {"num_kv_heads", 2},
-        {"dropout", 0.2}}},
+        {"dropout", 0.2}},
+       true},
       {"qwen", {{"norm", "rmsnorm"}, {"positions", "rope"}, {"qk_norm", true}, {"head_dim", 10}}},
       {"gemma",
        {{"norm", "rmsnorm"},
@@ -52,14 +54,16 @@ const std::vector<Member>& members() {
        {{"positions", "relative_t5"},
         {"attention", "plain"},
         {"attention_softcap", 5},
-        {"dropout", 0.1}}},
+        {"dropout", 0.1}},
+       true},
       {"transformer_xl",
        {{"positions", "relative_xl"},
         {"qk_norm", true},
         {"sliding_window", {20, nullptr}},
         {"num_heads", 4},
         {"num_kv_heads", 2},
-        {"dropout", 0.1}}},
+        {"dropout", 0.1}},
+       true},
       {"post_dropout", {{"norm_placement", "post"}, {"dropout", 0.2}}},
   };
   return list;
@@ -80,16 +84,22 @@ struct Outcome {
   std::vector<float> gradients;
 };
 
-Outcome outcome_of(const GPTConfig& config, std::string_view backend, int threads,
+Outcome outcome_of(const Member& member, std::string_view backend, int threads,
                    ops::SectionMode mode, BatchShape shape, bool poison = false) {
+  const GPTConfig config = config_of(member);
   Executor executor(threads);
   GPT model(config, 7, {.backend = &ops::backend(backend), .executor = &executor});
   model.set_section_mode(mode);
   model.set_poison(poison);
   const RandomBatch batch(shape, config.vocab_size);
+  std::vector<int32_t> documents;
+  for (int64_t i = 0; i < shape.rows(); ++i) {
+    documents.push_back(static_cast<int32_t>(i % shape.length / 25));
+  }
   const Draw draw{.on = true, .seed = 5, .step = 3};
   const float loss =
-      model.forward_backward(batch.tokens.data(), batch.targets.data(), shape, false, 0, -1, draw);
+      model.forward_backward(batch.tokens.data(), batch.targets.data(), shape, false, 0, -1, draw,
+                             member.documents ? documents.data() : nullptr);
   return {loss, copy_of(model.parameters().gradients())};
 }
 
@@ -99,15 +109,14 @@ class Family : public testing::TestWithParam<size_t> {
 };
 
 TEST_P(Family, SameBitsAtAnyThreadCountAndInBothSectionModes) {
-  const GPTConfig config = config_of(member());
   for (const ops::Backend* backend : ops::backends()) {
     const BatchShape shape{5, 70};
     const Outcome first =
-        outcome_of(config, backend->name(), 1, ops::SectionMode::whole_batch, shape);
+        outcome_of(member(), backend->name(), 1, ops::SectionMode::whole_batch, shape);
     EXPECT_TRUE(std::isfinite(first.loss));
     for (int threads : {1, 2, 3, 8}) {
       for (auto mode : {ops::SectionMode::whole_batch, ops::SectionMode::by_chunk}) {
-        const Outcome other = outcome_of(config, backend->name(), threads, mode, shape);
+        const Outcome other = outcome_of(member(), backend->name(), threads, mode, shape);
         EXPECT_EQ(first.loss, other.loss) << backend->name() << " " << threads;
         EXPECT_EQ(first.gradients, other.gradients) << backend->name() << " " << threads;
       }
@@ -116,12 +125,11 @@ TEST_P(Family, SameBitsAtAnyThreadCountAndInBothSectionModes) {
 }
 
 TEST_P(Family, ReadsNothingOutsideItsDeclaredLife) {
-  const GPTConfig config = config_of(member());
   for (const ops::Backend* backend : ops::backends()) {
     const Outcome clean =
-        outcome_of(config, backend->name(), 2, ops::SectionMode::automatic, {4, 16});
+        outcome_of(member(), backend->name(), 2, ops::SectionMode::automatic, {4, 16});
     const Outcome poisoned =
-        outcome_of(config, backend->name(), 2, ops::SectionMode::automatic, {4, 16}, true);
+        outcome_of(member(), backend->name(), 2, ops::SectionMode::automatic, {4, 16}, true);
     EXPECT_EQ(clean.loss, poisoned.loss);
     EXPECT_EQ(clean.gradients, poisoned.gradients);
   }

@@ -18,7 +18,7 @@ using model::RandomBatch;
 using model::tiny_config;
 
 BatchSource random_source(BatchShape whole) {
-  return [whole](int64_t step, int32_t* tokens, int32_t* targets) {
+  return [whole](int64_t step, int32_t* tokens, int32_t* targets, int32_t*) {
     const RandomBatch batch(whole, 61, static_cast<uint64_t>(step));
     std::copy(batch.tokens.begin(), batch.tokens.end(), tokens);
     std::copy(batch.targets.begin(), batch.targets.end(), targets);
@@ -32,10 +32,11 @@ TEST(TrainStep, LearnsAndWaitsOncePerStep) {
   GPT model(tiny_config(), 3);
   const BatchShape whole{4, 16};
   const RandomBatch batch(whole, 61);
-  TrainStep train(model, {whole, 1}, kOptimizer, kSchedule, [&](int64_t, int32_t* x, int32_t* y) {
-    std::copy(batch.tokens.begin(), batch.tokens.end(), x);
-    std::copy(batch.targets.begin(), batch.targets.end(), y);
-  });
+  TrainStep train(model, {whole, 1}, kOptimizer, kSchedule,
+                  [&](int64_t, int32_t* x, int32_t* y, int32_t*) {
+                    std::copy(batch.tokens.begin(), batch.tokens.end(), x);
+                    std::copy(batch.targets.begin(), batch.targets.end(), y);
+                  });
   const double first = train.run().loss;
   const int64_t scratch = model.memory().scratch;
   double last = first;
@@ -73,8 +74,8 @@ TEST_P(TrainStepIn, ThreeStepsHaveTheSameBitsAtAnyThreadCountAndSectionMode) {
 
 TEST(TrainStep, MicroBatchesWithUnequalPaddingEqualOneBatch) {
   const BatchShape whole{8, 12};
-  const BatchSource padded = [&](int64_t step, int32_t* tokens, int32_t* targets) {
-    random_source(whole)(step, tokens, targets);
+  const BatchSource padded = [&](int64_t step, int32_t* tokens, int32_t* targets, int32_t*) {
+    random_source(whole)(step, tokens, targets, nullptr);
     for (int64_t b = 0; b < 8; ++b) {
       for (int64_t t = 12 - b; t < 12; ++t) targets[b * 12 + t] = -1;
     }
@@ -103,8 +104,8 @@ TEST(TrainStep, SkipsAStepWithoutTargetsAndANonFiniteOne) {
   bool empty = true;
   const BatchShape whole{2, 8};
   TrainStep train(model, {whole, 1}, kOptimizer, kSchedule,
-                  [&](int64_t step, int32_t* x, int32_t* y) {
-                    random_source(whole)(step, x, y);
+                  [&](int64_t step, int32_t* x, int32_t* y, int32_t*) {
+                    random_source(whole)(step, x, y, nullptr);
                     if (empty) std::fill_n(y, 16, -1);
                   });
   const auto before = copy_of(model.parameters().values());
@@ -152,9 +153,9 @@ TEST(TrainStep, RefusesASecondCaller) {
   const BatchShape whole{2, 8};
   TrainStep* self = nullptr;
   TrainStep train(model, {whole, 1}, kOptimizer, kSchedule,
-                  [&](int64_t step, int32_t* x, int32_t* y) {
+                  [&](int64_t step, int32_t* x, int32_t* y, int32_t*) {
                     EXPECT_THROW(self->run(), BusyError);
-                    random_source(whole)(step, x, y);
+                    random_source(whole)(step, x, y, nullptr);
                   });
   self = &train;
   train.run();

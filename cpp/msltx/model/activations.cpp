@@ -93,6 +93,8 @@ void Activations::declare_forward(const GPTConfig& config) {
   const int forward = forward_section(), end = head_section();
   plan_.add(tokens, "tokens", DType::int32, {N}, {forward, embedding_section()});
   plan_.add(targets, "targets", DType::int32, {N}, {forward, end});
+  plan_.add(document_starts, "document_starts", DType::int32, {shape_.sequences, shape_.length},
+            {forward, block_section(0)});
   // The embedded tokens are what block 0 reads or normalizes first.
   plan_.add_float32(embedded, "embedded", {N, C}, {forward, block_section(0)});
   embedding.declare(plan_, config, {forward, embedding_section()});

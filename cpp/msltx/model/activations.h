@@ -59,6 +59,7 @@ class Activations {
   int embedding_section() const { return static_cast<int>(2 + num_layers_); }
 
   Tensor tokens, targets;  // (N) int32
+  Tensor document_starts;  // (B, T) int32, read where a pass stays inside documents
   Tensor embedded;         // (N, C)
   EmbeddingActivations embedding;
   HeadActivations head;

@@ -85,7 +85,8 @@ void AttentionCore::encode_distances(Stream& stream, const Tensor& out) const {
 }
 
 void AttentionCore::scores_forward(Stream& stream, const Tensor& scores, const Heads& x,
-                                   const Tensor& distances, const Tensor& bias) const {
+                                   const Tensor& distances, const Tensor& bias,
+                                   const Tensor& document_starts) const {
   if (is_relative()) {
     ops::relative_attention_scores_forward(stream, {.out = scores,
                                                     .q = x.q,
@@ -94,7 +95,8 @@ void AttentionCore::scores_forward(Stream& stream, const Tensor& scores, const H
                                                     .content_bias = content_bias_->value,
                                                     .position_bias = position_bias_->value,
                                                     .scale = scale_,
-                                                    .window = window_});
+                                                    .window = window_,
+                                                    .document_starts = document_starts});
   } else {
     ops::attention_scores_forward(stream, {.out = scores,
                                            .q = x.q,
@@ -103,7 +105,8 @@ void AttentionCore::scores_forward(Stream& stream, const Tensor& scores, const H
                                            .window = window_,
                                            .softcap = softcap_,
                                            .bias = bias,
-                                           .alibi_slopes = alibi_slopes_});
+                                           .alibi_slopes = alibi_slopes_,
+                                           .document_starts = document_starts});
   }
 }
 
@@ -123,7 +126,7 @@ void AttentionCore::mix_scores(Stream& stream, const Tensor& scores, const Tenso
 void AttentionCore::forward(Stream& stream, const CoreActivations& a, const Tensor& mix,
                             const Heads& x, const BatchPart& part) const {
   if (a.probabilities.defined()) {
-    scores_forward(stream, a.probabilities, x, a.distances, a.bias);
+    scores_forward(stream, a.probabilities, x, a.distances, a.bias, part.document_starts);
     return mix_scores(stream, a.probabilities, mix, x.v, part);
   }
   const Draw& draw = part.draw;
@@ -137,6 +140,7 @@ void AttentionCore::forward(Stream& stream, const CoreActivations& a, const Tens
                                         .softcap = softcap_,
                                         .bias = a.bias,
                                         .alibi_slopes = alibi_slopes_,
+                                        .document_starts = part.document_starts,
                                         .dropout = dropout_.rate(draw),
                                         .seed = dropout_.seed(draw),
                                         .step = draw.step,
@@ -155,7 +159,7 @@ void AttentionCore::forward_cached(Stream& stream, const Tensor& mix, const Head
   const Tensor scores =
       cache.scores.slice(0, 0, B * num_heads_ * T * S).reshape({B, num_heads_, T, S});
   const Heads seen{x.q, cache.k.slice(2, 0, S), cache.v.slice(2, 0, S)};
-  scores_forward(stream, scores, seen, cache.distances.rows(0, S), {});
+  scores_forward(stream, scores, seen, cache.distances.rows(0, S), {}, {});
   mix_scores(stream, scores, mix, seen.v, {.sequences = B});
 }
 
@@ -178,6 +182,7 @@ void AttentionCore::backward_data(Stream& stream, const CoreActivations& a, cons
                                            .softcap = softcap_,
                                            .bias = a.bias,
                                            .alibi_slopes = alibi_slopes_,
+                                           .document_starts = part.document_starts,
                                            .dropout = dropout_.rate(draw),
                                            .seed = dropout_.seed(draw),
                                            .step = draw.step,
@@ -205,7 +210,8 @@ void AttentionCore::backward_data(Stream& stream, const CoreActivations& a, cons
                                                           .content_bias = content_bias_->value,
                                                           .position_bias = position_bias_->value,
                                                           .scale = scale_,
-                                                          .window = window_});
+                                                          .window = window_,
+                                                          .document_starts = part.document_starts});
   } else {
     ops::attention_scores_backward(stream, {.d_q = d.q,
                                             .d_k = d.k,
@@ -214,7 +220,8 @@ void AttentionCore::backward_data(Stream& stream, const CoreActivations& a, cons
                                             .k = x.k,
                                             .scale = scale_,
                                             .window = window_,
-                                            .softcap = softcap_});
+                                            .softcap = softcap_,
+                                            .document_starts = part.document_starts});
   }
 }
 
@@ -237,14 +244,18 @@ void AttentionCore::backward_weights(Stream& stream, const CoreActivations& a,
                                                      .position_bias = position_bias_->value,
                                                      .scale = scale_,
                                                      .window = window_,
-                                                     .accumulate = accumulate});
+                                                     .accumulate = accumulate,
+                                                     .document_starts = part.document_starts});
     relative_.backward_weights(stream, encodings_.rows(0, g.d_distances.dim(0)), g.d_distances, {},
                                accumulate);
   }
   if (!g.d_bias.defined()) return;
   if (a.probabilities.defined()) {
-    ops::attention_scores_backward_bias(
-        stream, {.d_bias = g.d_bias, .d_out = g.d_scores, .window = window_, .accumulate = !last_});
+    ops::attention_scores_backward_bias(stream, {.d_bias = g.d_bias,
+                                                 .d_out = g.d_scores,
+                                                 .window = window_,
+                                                 .accumulate = !last_,
+                                                 .document_starts = part.document_starts});
     return;
   }
   ops::flash_attention_backward_bias(stream, {.d_bias = g.d_bias,
@@ -260,6 +271,7 @@ void AttentionCore::backward_weights(Stream& stream, const CoreActivations& a,
                                               .accumulate = !last_,
                                               .bias = a.bias,
                                               .alibi_slopes = alibi_slopes_,
+                                              .document_starts = part.document_starts,
                                               .dropout = dropout_.rate(draw),
                                               .seed = dropout_.seed(draw),
                                               .step = draw.step,

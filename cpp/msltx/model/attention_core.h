@@ -83,7 +83,8 @@ class AttentionCore {
   void mix_scores(ops::Stream& stream, const Tensor& scores, const Tensor& mix, const Tensor& v,
                   const BatchPart& part) const;
   void scores_forward(ops::Stream& stream, const Tensor& scores, const Heads& x,
-                      const Tensor& distances, const Tensor& bias) const;
+                      const Tensor& distances, const Tensor& bias,
+                      const Tensor& document_starts) const;
   bool is_relative() const { return content_bias_ != nullptr; }
   Tensor by_head(const Tensor& distances) const;  // (nh, S, hs) of (S, nh hs)
 

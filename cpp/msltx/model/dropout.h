@@ -9,29 +9,10 @@
 
 #include "msltx/base/philox.h"
 #include "msltx/base/tensor.h"
-#include "msltx/ops/chunks.h"
+#include "msltx/model/batch_part.h"
 #include "msltx/ops/stream.h"
 
 namespace msltx::model {
-
-// Which numbers are drawn. Generation and evaluation draw none.
-struct Draw {
-  bool on = false;
-  uint64_t seed = 0;           // of the training
-  int64_t step = 0;            // of the optimizer, from 0 on
-  int64_t first_sequence = 0;  // number of the batch's first sequence within the step
-};
-
-// What the layers of a block are told of the rows they get.
-struct BatchPart {
-  int64_t sequences = 0;  // whole ones
-  Draw draw{};
-
-  static BatchPart of(const ops::Rows& r, Draw draw) {
-    draw.first_sequence += r.first_sequence;
-    return {r.sequences, draw};
-  }
-};
 
 // One place where a model drops. Each has a seed of its own: the training's, xor the hash of the
 // place's name.

@@ -108,10 +108,24 @@ int64_t GPT::check_targets(const int32_t* targets, int64_t count, int64_t ignore
   return counted;
 }
 
-void GPT::load(const int32_t* tokens, const int32_t* targets) {
+Pass GPT::load(const int32_t* tokens, const int32_t* targets, const Draw& draw,
+               const int32_t* documents) {
   Stream stream = make_stream();
   stream.write(activations_->tokens, tokens);
   if (targets) stream.write(activations_->targets, targets);
+  if (documents) load_documents(documents);
+  return {draw, documents != nullptr};
+}
+
+void GPT::load_documents(const int32_t* documents) {
+  const auto [B, T] = activations_->shape();
+  std::vector<int32_t> starts(static_cast<size_t>(B * T));
+  for (int64_t i = 0; i < B * T; ++i) {
+    const bool begins = i % T == 0 || documents[i] != documents[i - 1];
+    const auto at = static_cast<size_t>(i);
+    starts[at] = begins ? static_cast<int32_t>(i % T) : starts[at - 1];
+  }
+  make_stream().write(activations_->document_starts, starts.data());
 }
 
 bool GPT::is_multiplied(const Parameter& p) const {
@@ -156,7 +170,7 @@ void GPT::enter_section(int section) const {
   if (poison_) activations_->plan().poison_dead(section);
 }
 
-void GPT::encode_forward(Stream& stream, const Draw& draw) const {
+void GPT::encode_forward(Stream& stream, const Pass& pass) const {
   const Activations& a = *activations_;
   enter_section(a.forward_section());
   encode_relative_bias(stream, a.relative_bias);
@@ -164,7 +178,7 @@ void GPT::encode_forward(Stream& stream, const Draw& draw) const {
     blocks_[i].encode_distances(stream, a.blocks[i].attention.core.distances);
   }
   ops::for_each_chunk(stream, a.chunking(), section_mode_, [&](Stream& s, const Rows& r) {
-    const BatchPart part = BatchPart::of(r, draw);
+    const BatchPart part = BatchPart::of(r, pass, a.document_starts);
     const Tensor x = a.embedded.rows(r.first_row, r.rows);
     encode_embedding(s, a.embedding.rows(r), x, cut(a.tokens, r), part, {});
     Residual residual{x, {}};
@@ -196,10 +210,10 @@ void GPT::encode_logits(Stream& stream, const Tensor& out, const Tensor& hidden,
   head_.logits(stream, out, hidden, narrow);
 }
 
-void GPT::encode_backward(Stream& stream, bool accumulate, const Draw& draw) const {
+void GPT::encode_backward(Stream& stream, bool accumulate, const Pass& pass) const {
   const Activations& a = *activations_;
   const int64_t chunk_rows = a.chunking().chunk_rows();
-  const BatchPart batch = BatchPart::of(a.chunking().all(), draw);
+  const BatchPart batch = BatchPart::of(a.chunking().all(), pass, a.document_starts);
   const auto last = static_cast<int64_t>(blocks_.size()) - 1;
   for (int64_t layer = last; layer >= 0; --layer) {
     const auto i = static_cast<size_t>(layer);
@@ -215,7 +229,8 @@ void GPT::encode_backward(Stream& stream, bool accumulate, const Draw& draw) con
           ops::residual_add_backward(s, {rows.d_output(), rows.feed_forward_join.d_in, d_hidden});
         }
       }
-      blocks_[i].backward_data(s, a.blocks[i].rows(r), rows, BatchPart::of(r, draw), chunk_rows);
+      blocks_[i].backward_data(s, a.blocks[i].rows(r), rows,
+                               BatchPart::of(r, pass, a.document_starts), chunk_rows);
     });
     if (layer == last && norm_.exists()) norm_.backward_weights(stream, a.final_norm, accumulate);
     blocks_[i].backward_weights(stream, a.blocks[i], g, a.stream_into(layer), batch, accumulate);
@@ -226,16 +241,17 @@ void GPT::encode_backward(Stream& stream, bool accumulate, const Draw& draw) con
   if (relative_bias_.exists()) relative_bias_.backward(stream, a.d_relative_bias, accumulate);
 }
 
-Tensor GPT::forward(const int32_t* tokens, BatchShape shape, Keep keep, const Draw& draw) {
+Tensor GPT::forward(const int32_t* tokens, BatchShape shape, Keep keep, const Draw& draw,
+                    const int32_t* documents) {
   check_shape(shape);
   check_tokens(tokens, shape.rows());
   plan(shape, keep);
-  load(tokens, nullptr);
+  const Pass pass = load(tokens, nullptr, draw, documents);
   run([&](Stream& stream) {
     encode_prepare(stream, keep == Keep::for_backward);
-    encode_forward(stream, draw);
+    encode_forward(stream, pass);
   });
-  last_draw_ = draw;
+  last_pass_ = pass;
   ready_for_backward_ = keep == Keep::for_backward;
   return activations_->hidden;
 }
@@ -269,7 +285,7 @@ void GPT::backward_from_logits(const Tensor& d_logits, bool accumulate) {
       Stream::Scope scope(stream, "head");
       head_.logits_backward(stream, a.head, scratch, a.d_hidden, a.hidden, d_logits, accumulate);
     }
-    encode_backward(stream, accumulate, last_draw_);
+    encode_backward(stream, accumulate, last_pass_);
   });
 }
 
@@ -284,13 +300,13 @@ void GPT::backward_from_hidden(const Tensor& d_hidden, bool accumulate) {
   run([&](Stream& stream) {
     stream.write(a.d_hidden, d_hidden.data<void>());
     if (!accumulate) head_.zero_gradients(stream);
-    encode_backward(stream, accumulate, last_draw_);
+    encode_backward(stream, accumulate, last_pass_);
   });
 }
 
 float GPT::forward_backward(const int32_t* tokens, const int32_t* targets, BatchShape shape,
                             bool accumulate, double normalizer, int64_t ignore_index,
-                            const Draw& draw) {
+                            const Draw& draw, const int32_t* documents) {
   check_shape(shape);
   check_tokens(tokens, shape.rows());
   const int64_t counted = check_targets(targets, shape.rows(), ignore_index);
@@ -298,14 +314,14 @@ float GPT::forward_backward(const int32_t* tokens, const int32_t* targets, Batch
     throw ValueError(concat("normalizer is ", normalizer, "; it takes a number above 0"));
   }
   plan(shape, Keep::for_backward);
-  load(tokens, targets);
+  const Pass pass = load(tokens, targets, draw, documents);
   const double divisor =
       normalizer > 0 ? normalizer : static_cast<double>(std::max<int64_t>(counted, 1));
   run([&](Stream& stream) {
     encode_prepare(stream, true);
-    encode_forward(stream, draw);
+    encode_forward(stream, pass);
     encode_head(stream, loss_, ignore_index, static_cast<float>(1 / divisor), accumulate);
-    encode_backward(stream, accumulate, draw);
+    encode_backward(stream, accumulate, pass);
   });
   float loss = 0;
   make_stream().read(loss_, &loss);
@@ -313,15 +329,15 @@ float GPT::forward_backward(const int32_t* tokens, const int32_t* targets, Batch
 }
 
 double GPT::evaluate_sum(const int32_t* tokens, const int32_t* targets, BatchShape shape,
-                         int64_t ignore_index) {
+                         int64_t ignore_index, const int32_t* documents) {
   check_shape(shape);
   check_tokens(tokens, shape.rows());
   check_targets(targets, shape.rows(), ignore_index);
   plan(shape, Keep::nothing);
-  load(tokens, targets);
+  const Pass pass = load(tokens, targets, {}, documents);
   run([&](Stream& stream) {
     encode_prepare(stream, false);
-    encode_forward(stream);
+    encode_forward(stream, pass);
     encode_loss(stream, loss_, ignore_index, 1);
   });
   float loss = 0;

@@ -79,10 +79,13 @@ class GPT {
     if (diagnostic_) diagnostic_->set_step(step);
   }
 
+  // With `documents` (B, T), the number of each token's document within its row, attention stays
+  // inside documents; absolute positions count from the beginning of the row all the same.
+  //
   // Trunk: tokens (B, T) to hidden (B T, C), the input of the output projection. The result stays
   // valid until the next call. With Keep::for_backward, backward() may follow.
   Tensor forward(const int32_t* tokens, BatchShape shape, Keep keep = Keep::for_backward,
-                 const Draw& draw = {});
+                 const Draw& draw = {}, const int32_t* documents = nullptr);
   // Head: hidden (N, C) to logits (N, V).
   void logits(const Tensor& hidden, const Tensor& out);
   // From the gradient of the logits (N, V), or of hidden (N, C), of the last forward() to all
@@ -95,10 +98,10 @@ class GPT {
   // Something is dropped only with a draw.
   float forward_backward(const int32_t* tokens, const int32_t* targets, BatchShape shape,
                          bool accumulate, double normalizer, int64_t ignore_index = -1,
-                         const Draw& draw = {});
+                         const Draw& draw = {}, const int32_t* documents = nullptr);
   // Sum of the losses over counted targets.
   double evaluate_sum(const int32_t* tokens, const int32_t* targets, BatchShape shape,
-                      int64_t ignore_index = -1);
+                      int64_t ignore_index = -1, const int32_t* documents = nullptr);
 
   // Reserves what a batch of this shape needs, scratch included. What `step` has counts
   // against the limit. Throws MemoryLimitError with advice. backward() then needs another
@@ -108,10 +111,10 @@ class GPT {
   Activations& activations() { return *activations_; }
 
   // Encoding: tokens and targets of the planned shape must have been written to activations(). The
-  // backward takes the draw of its forward.
+  // backward takes the pass of its forward.
   ops::Stream make_stream();
   void encode_prepare(ops::Stream& stream, bool backward) const;
-  void encode_forward(ops::Stream& stream, const Draw& draw = {}) const;
+  void encode_forward(ops::Stream& stream, const Pass& pass = {}) const;
   void encode_loss(ops::Stream& stream, const Tensor& loss, int64_t ignore_index,
                    float scale) const;
   // The loss, d_hidden and the head's gradients.
@@ -119,7 +122,11 @@ class GPT {
                    bool accumulate) const;
   // From activations().d_hidden to the gradients of the trunk. The head's gradients must be there:
   // a tied embedding adds to them.
-  void encode_backward(ops::Stream& stream, bool accumulate, const Draw& draw = {}) const;
+  void encode_backward(ops::Stream& stream, bool accumulate, const Pass& pass = {}) const;
+
+  // Writes activations().document_starts from the number of each token's document within its row
+  // (B, T): a document goes on where the number does.
+  void load_documents(const int32_t* documents);
 
   // Throws ValueError naming the first token outside [0, vocab_size).
   void check_tokens(const int32_t* tokens, int64_t count) const;
@@ -153,7 +160,8 @@ class GPT {
   void check_parameters_fit() const;
   void check_shape(BatchShape shape) const;
   void enter_section(int section) const;
-  void load(const int32_t* tokens, const int32_t* targets);
+  Pass load(const int32_t* tokens, const int32_t* targets, const Draw& draw,
+            const int32_t* documents);
 
   GPTConfig config_;
   GPTOptions options_;
@@ -174,7 +182,7 @@ class GPT {
   std::unique_ptr<Activations> activations_;
   StepBytes step_;
   bool ready_for_backward_ = false;
-  Draw last_draw_;  // of the forward that the next backward belongs to
+  Pass last_pass_;  // of the forward that the next backward belongs to
   bool poison_ = false;
   Exclusive exclusive_;
 };

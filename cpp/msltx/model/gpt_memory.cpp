@@ -113,11 +113,11 @@ void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
   ops::Stream stream = make_stream();
   interceptor_ = previous;
   options_.executor->run([&] {
-    const Draw draw{.on = for_backward};
-    encode_forward(stream, draw);
+    const Pass pass{.draw = {.on = for_backward}, .inside_documents = true};
+    encode_forward(stream, pass);
     if (for_backward) {
       encode_head(stream, loss_, -1, 1, false);
-      encode_backward(stream, false, draw);
+      encode_backward(stream, false, pass);
     } else {
       encode_loss(stream, loss_, -1, 1);
     }

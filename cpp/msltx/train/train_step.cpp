@@ -45,11 +45,13 @@ TrainStep::TrainStep(model::GPT& model, const StepShape& shape,
       seed_(seed) {
   optim::check(schedule);
   // Planned before it is allocated, so that a step too large for memory is refused with advice.
-  const int64_t ids = 2 * shape.tokens() * size_of(DType::int32);
+  const int64_t arrays = shape.inside_documents ? 3 : 2;
+  const int64_t ids = arrays * shape.tokens() * size_of(DType::int32);
   model_.plan(shape.micro_batch, model::Keep::for_backward,
               {.optimizer = optim::AdamW::bytes(model.parameters().values().dim(0)), .batch = ids});
   tokens_.resize(static_cast<size_t>(shape.tokens()));
   targets_.resize(static_cast<size_t>(shape.tokens()));
+  if (shape.inside_documents) documents_.resize(static_cast<size_t>(shape.tokens()));
   loss_arena_ = Arena(shape.gradient_accumulation * size_of(DType::float32));
   losses_ = loss_arena_.allocate(DType::float32, {shape.gradient_accumulation});
 }
@@ -58,23 +60,26 @@ void TrainStep::encode_gradients(ops::Stream& stream, float scale) {
   const int64_t rows = shape_.micro_batch.rows();
   model_.encode_prepare(stream, true);
   for (int64_t i = 0; i < shape_.gradient_accumulation; ++i) {
-    const model::Draw draw{.on = true,
-                           .seed = seed_,
-                           .step = next_step_,
-                           .first_sequence = i * shape_.micro_batch.sequences};
+    const model::Pass pass{.draw = {.on = true,
+                                    .seed = seed_,
+                                    .step = next_step_,
+                                    .first_sequence = i * shape_.micro_batch.sequences},
+                           .inside_documents = shape_.inside_documents};
     const model::Activations& a = model_.activations();
     stream.write(a.tokens, tokens_.data() + i * rows);
     stream.write(a.targets, targets_.data() + i * rows);
-    model_.encode_forward(stream, draw);
+    if (pass.inside_documents) model_.load_documents(documents_.data() + i * rows);
+    model_.encode_forward(stream, pass);
     model_.encode_head(stream, losses_.slice(0, i, 1), ignore_index_, scale, i > 0);
-    model_.encode_backward(stream, i > 0, draw);
+    model_.encode_backward(stream, i > 0, pass);
   }
 }
 
 StepResult TrainStep::run() {
   Exclusive::Guard guard(model_.exclusive(), "the model");
   model_.plan(shape_.micro_batch, model::Keep::for_backward);
-  source_(next_step_, tokens_.data(), targets_.data());
+  source_(next_step_, tokens_.data(), targets_.data(),
+          shape_.inside_documents ? documents_.data() : nullptr);
   model_.check_tokens(tokens_.data(), shape_.tokens());
 
   StepResult result;

@@ -13,13 +13,16 @@
 
 namespace msltx::train {
 
-// Fills tokens and targets (sequences x length, int32) of a step, counted from 0. The same step
-// must always give the same sequences.
-using BatchSource = std::function<void(int64_t step, int32_t* tokens, int32_t* targets)>;
+// Fills tokens and targets (sequences x length, int32) of a step, counted from 0, and where
+// `documents` is not null the number of each token's document within its row. The same step must
+// always give the same sequences.
+using BatchSource =
+    std::function<void(int64_t step, int32_t* tokens, int32_t* targets, int32_t* documents)>;
 
 struct StepShape {
   model::BatchShape micro_batch;
   int64_t gradient_accumulation = 1;  // micro-batches per step
+  bool inside_documents = false;      // attention stays inside the documents of a row
   int64_t sequences() const { return micro_batch.sequences * gradient_accumulation; }
   int64_t tokens() const { return micro_batch.rows() * gradient_accumulation; }
 };
@@ -66,7 +69,7 @@ class TrainStep {
   int64_t ignore_index_;
   uint64_t seed_;
   int64_t next_step_ = 0;
-  std::vector<int32_t> tokens_, targets_;
+  std::vector<int32_t> tokens_, targets_, documents_;
   Arena loss_arena_;
   Tensor losses_;  // one per micro-batch
   ops::StreamCounts counts_;
