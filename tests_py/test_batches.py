@@ -171,6 +171,24 @@ def test_training_on_a_mixture_resumes_bit_for_bit(
     assert f"\ndata: {first} (weight 1), {second} (weight 2); packed\n" in said
 
 
+def test_training_inside_documents(stories: data.Dataset, tok: Tokenizer, tmp_path: Path) -> None:
+    config = msltx.GPTConfig(
+        vocab_size=tok.vocab_size, context_length=16, embedding_dim=16, num_layers=1, num_heads=2
+    )
+    model = msltx.GPT(config, seed=1)
+    batches = data.Batches(stories, 2, 16, seed=3, rows="packed", inside_documents=True)
+    tokens, targets, documents = batches.batch(0)
+    expected = model.evaluate(tokens, targets, documents=documents)
+    assert expected != model.evaluate(tokens, targets)
+    options = {"batch_size": 2, "seed": 3, "progress": False, "eval_every": 0, "rows": "packed"}
+    run = msltx.train(
+        model, stories, out=tmp_path / "run", max_steps=2, inside_documents=True, **options
+    )
+    assert run.losses[0] == pytest.approx(expected, rel=1e-6)
+    with pytest.warns(UserWarning, match="data.inside_documents true -> false"):
+        msltx.train(model, stories, out=tmp_path / "run", resume=True, max_steps=3, **options)
+
+
 def test_settings_name_one_dataset_or_several(
     stories: data.Dataset, poems: data.Dataset, tmp_path: Path
 ) -> None:

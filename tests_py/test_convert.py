@@ -118,19 +118,33 @@ def test_files_of_other_formats_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not STORIES.is_dir(), reason=f"{STORIES} is not there")
 def test_stories260k_tells_its_story(tmp_path: Path) -> None:
-    """The tokens are those of Hugging Face's library, which reads the tokenizer.json we write."""
     out = tmp_path / "stories"
     arguments = ["convert", str(STORIES / "stories260K.bin"), str(out)]
     made = CliRunner().invoke(_msltx, [*arguments, "--tokenizer", str(STORIES / "tok512.bin")])
     assert made.exit_code == 0, made.output
     assert "260,032 parameters" in made.output
     assert json.loads((out / "tokenizer.json").read_text("utf-8"))["model"]["type"] == "BPE"
-    peer = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
-    tokenizer = peer.Tokenizer.from_file(str(out / "tokenizer.json"))
-    prompt = tokenizer.encode("Once upon a time").ids
-    assert prompt == [1, 403, 407, 261, 378]
+    told = CliRunner().invoke(
+        _msltx, ["generate", str(out), "--prompt", "Once upon a time", "--greedy"]
+    )
+    assert told.exit_code == 0, told.output
+    assert told.output.startswith(BEGINNING)
+
+    tokenizer = msltx.Tokenizer.load_from_model(out)
+    assert tokenizer is not None
     model = msltx.GPT.load(out)
-    story = msltx.generate(model, None, prompt, max_tokens=60, temperature=0.0)
-    assert tokenizer.decode([*prompt, *story.tokens.tolist()]).startswith(BEGINNING)
+    beginning = [1, 403, 407, 261, 378]
+    story = msltx.generate(model, None, beginning, max_tokens=60, temperature=0.0)
+    spoken = msltx.generate(model, tokenizer, "Once upon a time", max_tokens=60, temperature=0.0)
+    np.testing.assert_array_equal(story.tokens, spoken.tokens)
+    # The space before a word stays, wherever the prompt ends.
+    for prompt in ("Once upon a time, there", "One day, she"):
+        text = msltx.generate(model, tokenizer, prompt, max_tokens=4, temperature=0.0).text
+        assert text.startswith(" "), (prompt, text)
+
+    peer = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    theirs = peer.Tokenizer.from_file(str(out / "tokenizer.json"))
+    assert theirs.encode("Once upon a time").ids == beginning

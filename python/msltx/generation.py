@@ -43,14 +43,32 @@ class Generation:
     timings: Timings
 
 
+def _put_before_texts(tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
+    """Give the tokens that a text to be continued begins with, such as Llama's [BOS].
+
+    They are those that the tokenizer puts before a text, where it puts none behind: who marks
+    both ends means whole documents, as msltx's own tokenizers do, and a prompt is none.
+    """
+    alone, marked = (tokenizer.encode("a", add_special_tokens=mark) for mark in (False, True))
+    before = len(marked) - len(alone)
+    return marked[: before if np.array_equal(marked[before:], alone) else 0]
+
+
 class _TextWatch:
     """Turns tokens into text as they come, and looks for texts to stop at."""
 
     def __init__(
-        self, tokenizer: Tokenizer, stops: Sequence[str], on_text: Callable[[str], object] | None
+        self,
+        tokenizer: Tokenizer,
+        prompt: npt.NDArray[np.int32],
+        stops: Sequence[str],
+        on_text: Callable[[str], object] | None,
     ) -> None:
         self._decoder = tokenizer.stream_decoder()
         self._known = tokenizer.vocab_size
+        for token in prompt.tolist():  # what follows a token may depend on it, such as a space
+            if token < self._known:
+                self._decoder.push(token)
         self._stops = [stop for stop in stops if stop]
         self._on_text = on_text
         self.text = ""
@@ -113,8 +131,9 @@ def generate(
     tokenizer : Tokenizer or None
         Needed for a prompt of text, for stop texts and for text in the result.
     prompt : str or array_like of int
-        Text, or token ids of shape (T,), 1 <= T <= context_length. An empty text begins with the
-        tokenizer's [BOS] or [EOS], the mark between documents.
+        Text, or token ids of shape (T,), 1 <= T <= context_length. A text gets before it what the
+        tokenizer puts there, such as Llama's [BOS], unless it marks the end of texts, too. An empty
+        text begins with the tokenizer's [BOS] or [EOS], the mark between documents.
     max_tokens : int, default 128
         New tokens at most.
     temperature : float, default 0.8
@@ -151,7 +170,7 @@ def generate(
         )
     if isinstance(prompt, str):
         assert tokenizer is not None
-        prompt = tokenizer.encode(prompt)
+        prompt = np.concatenate([_put_before_texts(tokenizer), tokenizer.encode(prompt)])
         beginning = tokenizer.bos_id if tokenizer.eos_id is None else tokenizer.eos_id
         if len(prompt) == 0 and beginning is not None:
             prompt = np.array([beginning], dtype=np.int32)
@@ -162,7 +181,7 @@ def generate(
         raise InvalidValueError(
             f"the prompt has shape {np.shape(prompt)}; one sequence of tokens is expected"
         )
-    watch = None if tokenizer is None else _TextWatch(tokenizer, stop_texts, on_text)
+    watch = None if tokenizer is None else _TextWatch(tokenizer, ids[0], stop_texts, on_text)
 
     needs_watch = watch is not None and (stop_texts or on_text is not None)
     made = _core.generate_tokens(
