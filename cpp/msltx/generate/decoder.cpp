@@ -31,7 +31,7 @@ Decoder::Decoder(model::GPT& model, int64_t sequences, int64_t capacity)
     throw ValueError(concat("the cache's capacity is ", capacity, " tokens; it takes 1 to ",
                             c.context_length, ", the model's context_length"));
   }
-  const int64_t bytes = cache_bytes(c, model.dtype(), sequences, capacity);
+  const int64_t bytes = cache_bytes(c, model.dtype(), sequences, capacity) + positions_bytes();
   if (bytes > available_memory()) {
     throw MemoryLimitError(concat("a key/value cache of ", sequences, " x ", capacity,
                                   " tokens takes ", bytes, " bytes; ", available_memory(),
@@ -39,8 +39,7 @@ Decoder::Decoder(model::GPT& model, int64_t sequences, int64_t capacity)
   }
   arena_ = Arena(bytes + 2 * Arena::aligned(sequences * size_of(DType::int32)) +
                  Arena::aligned(sequences * c.vocab_size * size_of(DType::float32)) +
-                 Arena::aligned(sequences * model.narrow_dim() * size_of(DType::float32)) +
-                 positions_bytes());
+                 Arena::aligned(sequences * model.narrow_dim() * size_of(DType::float32)));
   for (int64_t layer = 0; layer < c.num_layers; ++layer) {
     const auto cache = [&] {
       return arena_.allocate(model.dtype(), {sequences, c.num_kv_heads, capacity, c.head_dim});
