@@ -4,8 +4,10 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "model/tiny_model.h"
+#include "msltx/base/error.h"
 
 namespace msltx::model {
 namespace {
@@ -79,16 +81,28 @@ GPTConfig config_of(const Member& member) {
   return config_from_json(fields);
 }
 
+// Holds every op against its own description: shapes, types, aliases and attributes.
+struct CheckedOps : ops::Interceptor {
+  int64_t seen = 0;
+  void before(const ops::Encoding& e) override {
+    ops::check(e.info, e.op);
+    ++seen;
+  }
+  bool wants_order() const override { return true; }
+};
+
 struct Outcome {
   float loss;
   std::vector<float> gradients;
 };
 
 Outcome outcome_of(const Member& member, std::string_view backend, int threads,
-                   ops::SectionMode mode, BatchShape shape, bool poison = false) {
+                   ops::SectionMode mode, BatchShape shape, DType dtype, bool poison = false,
+                   ops::Interceptor* interceptor = nullptr) {
   const GPTConfig config = config_of(member);
   Executor executor(threads);
-  GPT model(config, 7, {.backend = &ops::backend(backend), .executor = &executor});
+  GPT model(config, 7, {.dtype = dtype, .backend = &ops::backend(backend), .executor = &executor});
+  model.set_interceptor(interceptor);
   model.set_section_mode(mode);
   model.set_poison(poison);
   const RandomBatch batch(shape, config.vocab_size);
@@ -103,20 +117,21 @@ Outcome outcome_of(const Member& member, std::string_view backend, int threads,
   return {loss, copy_of(model.parameters().gradients())};
 }
 
-class Family : public testing::TestWithParam<size_t> {
+class Family : public testing::TestWithParam<std::tuple<size_t, DType>> {
  protected:
-  const Member& member() const { return members()[GetParam()]; }
+  const Member& member() const { return members()[std::get<0>(GetParam())]; }
+  DType dtype() const { return std::get<1>(GetParam()); }
 };
 
 TEST_P(Family, SameBitsAtAnyThreadCountAndInBothSectionModes) {
   for (const ops::Backend* backend : ops::backends()) {
     const BatchShape shape{5, 70};
     const Outcome first =
-        outcome_of(member(), backend->name(), 1, ops::SectionMode::whole_batch, shape);
+        outcome_of(member(), backend->name(), 1, ops::SectionMode::whole_batch, shape, dtype());
     EXPECT_TRUE(std::isfinite(first.loss));
     for (int threads : {1, 2, 3, 8}) {
       for (auto mode : {ops::SectionMode::whole_batch, ops::SectionMode::by_chunk}) {
-        const Outcome other = outcome_of(member(), backend->name(), threads, mode, shape);
+        const Outcome other = outcome_of(member(), backend->name(), threads, mode, shape, dtype());
         EXPECT_EQ(first.loss, other.loss) << backend->name() << " " << threads;
         EXPECT_EQ(first.gradients, other.gradients) << backend->name() << " " << threads;
       }
@@ -127,16 +142,32 @@ TEST_P(Family, SameBitsAtAnyThreadCountAndInBothSectionModes) {
 TEST_P(Family, ReadsNothingOutsideItsDeclaredLife) {
   for (const ops::Backend* backend : ops::backends()) {
     const Outcome clean =
-        outcome_of(member(), backend->name(), 2, ops::SectionMode::automatic, {4, 16});
-    const Outcome poisoned =
-        outcome_of(member(), backend->name(), 2, ops::SectionMode::automatic, {4, 16}, true);
+        outcome_of(member(), backend->name(), 2, ops::SectionMode::automatic, {4, 16}, dtype());
+    const Outcome poisoned = outcome_of(member(), backend->name(), 2, ops::SectionMode::automatic,
+                                        {4, 16}, dtype(), true);
     EXPECT_EQ(clean.loss, poisoned.loss);
     EXPECT_EQ(clean.gradients, poisoned.gradients);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Members, Family, testing::Range(size_t{0}, members().size()),
-                         [](const auto& test) { return members()[test.param].name; });
+TEST_P(Family, CallsEveryOpAsItDescribesItself) {
+  for (const ops::Backend* backend : ops::backends()) {
+    CheckedOps checked;
+    const Outcome outcome = outcome_of(member(), backend->name(), 2, ops::SectionMode::automatic,
+                                       {3, 30}, dtype(), false, &checked);
+    EXPECT_TRUE(std::isfinite(outcome.loss));
+    EXPECT_GT(checked.seen, 60);
+  }
+}
+
+std::string name_of_case(const testing::TestParamInfo<std::tuple<size_t, DType>>& test) {
+  return concat(members()[std::get<0>(test.param)].name, "_", name_of(std::get<1>(test.param)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Members, Family,
+                         testing::Combine(testing::Range(size_t{0}, members().size()),
+                                          testing::Values(DType::float32, DType::bfloat16)),
+                         name_of_case);
 
 }  // namespace
 }  // namespace msltx::model
