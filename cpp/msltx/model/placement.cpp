@@ -77,6 +77,7 @@ Tensor Placement::output(const PlacementActivations& a) const {
 
 Residual Placement::leave(Stream& stream, const PlacementActivations& a, const Residual& input,
                           const BatchPart& part) const {
+  Stream::Scope scope(stream, name_);
   if (placement_ == NormPlacement::post) {
     dropout_.forward(stream, a.branch, part);
     after_.add_forward(stream, a.after, a.branch, input.stream);
@@ -94,6 +95,7 @@ Residual Placement::leave(Stream& stream, const PlacementActivations& a, const R
 void Placement::leave_backward(Stream& stream, const PlacementActivations& a,
                                const PlacementGradients& g, const BatchPart& part,
                                int64_t chunk_rows) const {
+  Stream::Scope scope(stream, name_);
   if (!dropout_.exists()) {
     if (after_.exists()) after_.backward_data(stream, a.after, g.d_out, g.d_y, {}, chunk_rows);
   } else if (!after_.exists()) {

@@ -51,6 +51,7 @@ void AttentionGradients::declare(TensorPlan& plan, const GPTConfig& config, Life
 SelfAttention::SelfAttention(const GPTConfig& config, Parameters& parameters,
                              const std::string& name, int64_t layer, const PositionTables& tables)
     : name_(name),
+      distances_name_(name + ".relative"),
       num_heads_(config.num_heads),
       num_kv_heads_(config.num_kv_heads),
       head_dim_(config.head_dim),

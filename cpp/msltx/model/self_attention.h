@@ -50,6 +50,7 @@ class SelfAttention {
                         const BatchPart& part, bool accumulate) const;
   // As AttentionCore's.
   void encode_distances(ops::Stream& stream, const Tensor& out) const {
+    ops::Stream::Scope scope(stream, distances_name_);
     core_.encode_distances(stream, out);
   }
 
@@ -69,7 +70,7 @@ class SelfAttention {
   void normalize_weights(ops::Stream& stream, const Parameter& norm, const Tensor& partials,
                          bool accumulate) const;
 
-  std::string name_;  // the scope of its ops
+  std::string name_, distances_name_;  // the scopes of its ops
   int64_t num_heads_, num_kv_heads_, head_dim_;
   float norm_eps_;
   bool plus_one_;
