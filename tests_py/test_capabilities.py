@@ -25,12 +25,9 @@ def test_what_is_said_to_run_trains(name: str, value: Any, reason: str) -> None:
     fields: dict[str, Any] = {name: value, **_BESIDE.get(name, {})}
     if name == "rope_scaling.kind":
         fields = {"rope_scaling": {"kind": value, "factor": 2.0}, "positions": "rope"}
-    config = GPTConfig(**_SMALL, **fields)
-    if reason:
-        with pytest.raises(ValueError, match=name):
-            GPT(config)
-    else:
-        assert np.isfinite(GPT(config).forward_backward([1, 2, 3], [2, 3, 4]))
+    assert reason == ""
+    model = GPT(GPTConfig(**_SMALL, **fields))
+    assert np.isfinite(model.forward_backward([1, 2, 3], [2, 3, 4], dropout_seed=1))
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
