@@ -4,7 +4,8 @@
 //
 //   bench_step --benchmark_filter=1m --benchmark_min_time=5
 //
-// The types and the two families beside each other, in turns:
+// The types and the two families beside each other, in turns; where other jobs share the machine,
+// processor time (of all threads) says more than time that passed:
 //
 //   bench_step --benchmark_filter=training_step/11m --benchmark_repetitions=5
 //              --benchmark_enable_random_interleaving=true
@@ -121,6 +122,7 @@ int main(int argc, char** argv) {
                                  (dtype == DType::float32 ? "" : "/bfloat16");
         benchmark::RegisterBenchmark(name.c_str(), training_step, m, llama, dtype)
             ->UseManualTime()
+            ->MeasureProcessCPUTime()
             ->Unit(benchmark::kMillisecond);
       }
     }
