@@ -40,6 +40,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "post": {"norm_placement": "post", "positions": "sinusoidal", "activation": "relu"},
     "sublayer": {"norm_placement": "sublayer", "positions": "alibi", "qk_norm": True},
+    "t5": {"positions": "relative_t5"},
+    "xl": {"positions": "relative_xl"},
+    "plain": {"attention": "plain", "positions": "rope", "attention_softcap": 2.0},
+    "dropout": {"dropout": 0.3},
     "narrow": {"token_embedding_dim": 10, "tie_weights": False, "positions": "none"},
 }
 
@@ -164,6 +168,15 @@ def test_probabilities_are_rows_of_one() -> None:
     assert not p[0, 0][np.triu_indices(4, 1)].any()
     mix = p @ found["blocks.1.attn.v"]
     np.testing.assert_allclose(found["blocks.1.attn.mix"], mix, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_relative_positions_are_the_same_for_every_sequence(batch: int) -> None:
+    tokens = np.ones((batch, 5), np.int32)
+    t5 = GPT(GPTConfig(**SIZES, positions="relative_t5")).trace(tokens)
+    assert t5["embed.relative"].shape == (4, 5, 5)
+    xl = GPT(GPTConfig(**SIZES, positions="relative_xl")).trace(tokens)
+    assert xl["blocks.1.attn.relative"].shape == (5, 24)
 
 
 def test_bfloat16_activations_are_bfloat16() -> None:

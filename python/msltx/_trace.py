@@ -66,6 +66,8 @@ class _Names:
             self._feed_forward(scope, op, tensors)
         elif scope.endswith(".attn"):
             self._attention(scope, traced)
+        elif scope.endswith(".relative"):  # T5's bias, or Transformer-XL's projected distances
+            self.found[scope] = tensors["out"]
         elif scope:
             self._other(scope, op, tensors)
 
