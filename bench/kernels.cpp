@@ -9,18 +9,15 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <deque>
 #include <functional>
-#include <random>
 #include <string>
 
 #include "machine.h"
 #include "models.h"
-#include "msltx/base/arena.h"
 #include "msltx/ops/backend.h"
 #include "msltx/ops/ops.h"
 #include "msltx/ops/weight.h"
+#include "op_memory.h"
 
 namespace {
 
@@ -29,62 +26,6 @@ using namespace msltx::ops;
 using namespace msltx::bench;
 
 Machine machine;
-
-// Tensors of one benchmark, filled with normal numbers, and the weights among them.
-class Memory {
- public:
-  Tensor tensor(std::initializer_list<int64_t> shape) {
-    Tensor t = make(DType::float32, shape);
-    std::normal_distribution<float> normal;
-    for (int64_t i = 0; i < t.size(); ++i) {
-      // A few thousand different numbers, drawn once: drawing millions would take longer than
-      // the kernels.
-      if (i < 4096) {
-        t.data()[i] = normal(bits_);
-      } else {
-        t.data()[i] = t.data()[i - 4096];
-      }
-    }
-    return t;
-  }
-  Tensor ids(int64_t count, int64_t below) {
-    Tensor t = make(DType::int32, {count});
-    for (int64_t i = 0; i < count; ++i) {
-      t.data<int32_t>()[i] = static_cast<int32_t>(bits_() % static_cast<uint64_t>(below));
-    }
-    return t;
-  }
-  Tensor weight(int64_t out, int64_t in) {
-    Tensor t = tensor({out, in});
-    t.weight = &weights_.emplace_back();
-    return t;
-  }
-  // The same numbers in bfloat16, in memory of the same strides.
-  Tensor narrowed(const Tensor& wide) {
-    int64_t elements = 1;
-    for (int i = 0; i < wide.rank; ++i) elements += (wide.dim(i) - 1) * wide.stride(i);
-    Tensor t = wide;
-    t.dtype = DType::bfloat16;
-    t.buffer = make(DType::bfloat16, {elements}).buffer;
-    for (int64_t i = 0; i < elements; ++i) t.data<bfloat16>()[i] = bfloat16(wide.data()[i]);
-    return t;
-  }
-  Tensor scalar(float value) {
-    Tensor t = make(DType::float32, {1});
-    t.data()[0] = value;
-    return t;
-  }
-  const std::deque<Weight>& weights() const { return weights_; }
-
- private:
-  Tensor make(DType dtype, std::initializer_list<int64_t> shape) {
-    const int64_t bytes = Tensor::host(nullptr, dtype, shape).bytes();
-    return arenas_.emplace_back(bytes).allocate(dtype, shape);
-  }
-  std::deque<Arena> arenas_;
-  std::deque<Weight> weights_;
-  std::mt19937_64 bits_{1};
-};
 
 // Prepares the weight of an op that has one.
 template <class Op>
@@ -106,7 +47,7 @@ bool is_narrow(const OpInfo& info, const FieldInfo& field) {
 }
 
 template <class Op>
-Op narrowed(Memory& memory, Op op) {
+Op narrowed(OpMemory& memory, Op op) {
   const OpInfo& info = op_info(kIndexOf<Op>);
   for (const FieldInfo& field : info.fields) {
     Tensor& t = OpInfo::tensor(&op, field);
@@ -116,14 +57,14 @@ Op narrowed(Memory& memory, Op op) {
 }
 
 template <class Op>
-void time_op(benchmark::State& state, const std::function<Op(Memory&)>& make, DType dtype) {
+void time_op(benchmark::State& state, const std::function<Op(OpMemory&)>& make, DType dtype) {
   const OpInfo& info = op_info(kIndexOf<Op>);
   const Backend& backend = default_backend();
   if (!backend.supports(info, dtype)) {
     state.SkipWithError("the backend has no kernel of its own");
     return;
   }
-  Memory memory;
+  OpMemory memory;
   const Op op = dtype == DType::bfloat16 ? narrowed(memory, make(memory)) : make(memory);
   Executor& executor = Executor::global();
   Scratch scratch(executor.threads());
@@ -147,9 +88,9 @@ void time_op(benchmark::State& state, const std::function<Op(Memory&)>& make, DT
 
 template <class Make>
 void add(const std::string& what, Make make) {
-  using Op = std::invoke_result_t<Make, Memory&>;
+  using Op = std::invoke_result_t<Make, OpMemory&>;
   const std::string name = std::string(Op::name) + "/" + what;
-  const std::function<Op(Memory&)> maker = make;
+  const std::function<Op(OpMemory&)> maker = make;
   const auto in_type = [&](const std::string& full_name, DType dtype) {
     benchmark::RegisterBenchmark(
         full_name.c_str(), [maker, dtype](benchmark::State& s) { time_op<Op>(s, maker, dtype); })
@@ -166,7 +107,7 @@ void add(const std::string& what, Make make) {
 void add_linear(const Model& model, const char* layer, int64_t N, int64_t C, int64_t O,
                 Activation activation, bool training) {
   const std::string what = std::string(model.name) + "/" + layer;
-  add(what, [=](Memory& m) {
+  add(what, [=](OpMemory& m) {
     return LinearForward{
         .out = m.tensor({N, O}),
         .pre = activation != Activation::none && training ? m.tensor({N, O}) : Tensor{},
@@ -177,7 +118,7 @@ void add_linear(const Model& model, const char* layer, int64_t N, int64_t C, int
   });
   if (!training) return;
   const int64_t chunk = 256;
-  add(what, [=](Memory& m) {
+  add(what, [=](OpMemory& m) {
     const bool active = activation != Activation::none;
     return LinearBackwardData{.d_x = m.tensor({N, C}),
                               .d_pre = active ? m.tensor({N, O}) : Tensor{},
@@ -188,7 +129,7 @@ void add_linear(const Model& model, const char* layer, int64_t N, int64_t C, int
                               .activation = activation,
                               .partial_rows = chunk};
   });
-  add(what, [=](Memory& m) {
+  add(what, [=](OpMemory& m) {
     return LinearBackwardWeights{.d_weight = m.tensor({O, C}),
                                  .d_bias = m.tensor({O}),
                                  .x = m.tensor({N, C}),
@@ -208,14 +149,14 @@ void add_products(const Model& model) {
     add_linear(model, ("qkv_" + row_count).c_str(), rows, C, 3 * C, Activation::none, false);
     add_linear(model, ("head_" + row_count).c_str(), rows, C, V, Activation::none, false);
   }
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return LinearCrossEntropyForward{.loss = m.tensor({1}),
                                      .hidden = m.tensor({N, C}),
                                      .weight = m.weight(V, C),
                                      .targets = m.ids(N, V),
                                      .scale = 1 / static_cast<float>(N)};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return LinearCrossEntropyForwardBackward{.loss = m.tensor({1}),
                                              .d_hidden = m.tensor({N, C}),
                                              .d_weight = m.tensor({V, C}),
@@ -229,7 +170,7 @@ void add_products(const Model& model) {
 void add_attention(const Model& model) {
   const int64_t B = model.B, T = model.T, nh = model.heads, hs = model.head_size(), C = model.C;
   // q, k and v as views of the rows of a fused product.
-  const auto heads = [=](Memory& m) {
+  const auto heads = [=](OpMemory& m) {
     const Tensor qkv = m.tensor({B, T, 3 * C});
     const auto part = [&](int64_t i) {
       Tensor t = qkv.slice(2, i * C, C);
@@ -240,13 +181,13 @@ void add_attention(const Model& model) {
     };
     return std::array{part(0), part(1), part(2)};
   };
-  const auto mixed = [=](Memory& m) { return m.tensor({B, T, nh, hs}).swap_axes(1, 2); };
-  add(model.name, [=](Memory& m) {
+  const auto mixed = [=](OpMemory& m) { return m.tensor({B, T, nh, hs}).swap_axes(1, 2); };
+  add(model.name, [=](OpMemory& m) {
     const auto [q, k, v] = heads(m);
     return FlashAttentionForward{
         .out = mixed(m), .lse = m.tensor({B, nh, T}), .q = q, .k = k, .v = v};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     const auto [q, k, v] = heads(m);
     const auto [d_q, d_k, d_v] = heads(m);
     return FlashAttentionBackward{.d_q = d_q,
@@ -259,7 +200,7 @@ void add_attention(const Model& model) {
                                   .k = k,
                                   .v = v};
   });
-  add(model.name, [=](Memory& m) {  // one new token of one sequence, against a full cache
+  add(model.name, [=](OpMemory& m) {  // one new token of one sequence, against a full cache
     const Tensor lengths = m.ids(1, 1);
     lengths.data<int32_t>()[0] = static_cast<int32_t>(T);
     return AttentionInference{.out = m.tensor({1, nh, 1, hs}),
@@ -273,22 +214,22 @@ void add_attention(const Model& model) {
 void add_row_ops(const Model& model) {
   const int64_t N = model.rows(), C = model.C, V = model.V, B = model.B, T = model.T, F = 4 * C;
   const int64_t chunk = 256, P = (N + chunk - 1) / chunk;
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return EmbeddingForward{
         .out = m.tensor({N, C}), .tokens = m.ids(N, V), .weight = m.tensor({V, C})};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return EmbeddingBackward{.d_weight = m.tensor({V, C}),
                              .tokens = m.ids(N, V),
                              .d_out = m.tensor({N, C}),
                              .vocab_size = V,
                              .accumulate = true};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return PositionalEmbeddingAddForward{
         .out = m.tensor({B, T, C}), .x = m.tensor({B, T, C}), .positions = m.tensor({T, C})};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return LayernormForward{.out = m.tensor({N, C}),
                             .mean = m.tensor({N}),
                             .rstd = m.tensor({N}),
@@ -296,7 +237,7 @@ void add_row_ops(const Model& model) {
                             .gamma = m.tensor({C}),
                             .beta = m.tensor({C})};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return LayernormBackwardData{.d_x = m.tensor({N, C}),
                                  .d_gamma_partials = m.tensor({P, C}),
                                  .d_beta_partials = m.tensor({P, C}),
@@ -307,7 +248,7 @@ void add_row_ops(const Model& model) {
                                  .rstd = m.tensor({N}),
                                  .partial_rows = chunk};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return ResidualLayernormForward{.out = m.tensor({N, C}),
                                     .sum = m.tensor({N, C}),
                                     .mean = m.tensor({N}),
@@ -317,25 +258,25 @@ void add_row_ops(const Model& model) {
                                     .gamma = m.tensor({C}),
                                     .beta = m.tensor({C})};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return ResidualAddForward{
         .out = m.tensor({N, C}), .x = m.tensor({N, C}), .residual = m.tensor({N, C})};
   });
   add(model.name,
-      [=](Memory& m) { return GeluForward{.out = m.tensor({N, F}), .x = m.tensor({N, F})}; });
-  add(model.name, [=](Memory& m) {
+      [=](OpMemory& m) { return GeluForward{.out = m.tensor({N, F}), .x = m.tensor({N, F})}; });
+  add(model.name, [=](OpMemory& m) {
     return GeluBackward{.d_x = m.tensor({N, F}), .d_out = m.tensor({N, F}), .x = m.tensor({N, F})};
   });
   add(model.name,
-      [=](Memory& m) { return SoftmaxForward{.out = m.tensor({N, T}), .x = m.tensor({N, T})}; });
-  add(model.name, [=](Memory& m) {
+      [=](OpMemory& m) { return SoftmaxForward{.out = m.tensor({N, T}), .x = m.tensor({N, T})}; });
+  add(model.name, [=](OpMemory& m) {
     const int64_t rows = std::min<int64_t>(N, 512);
     return SoftmaxCrossEntropyForward{.loss = m.tensor({1}),
                                       .lse = m.tensor({rows}),
                                       .logits = m.tensor({rows, V}),
                                       .targets = m.ids(rows, V)};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     const int64_t rows = std::min<int64_t>(N, 512);
     return SoftmaxCrossEntropyBackward{.d_logits = m.tensor({rows, V}),
                                        .logits = m.tensor({rows, V}),
@@ -349,13 +290,13 @@ void add_family_ops(const Model& model) {
   const int64_t N = model.rows(), C = model.C, B = model.B, T = model.T,
                 F = (8 * C + 191) / 192 * 64;
   const int64_t chunk = 256, P = (N + chunk - 1) / chunk;
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return RmsnormForward{.out = m.tensor({N, C}),
                           .rstd = m.tensor({N}),
                           .x = m.tensor({N, C}),
                           .gamma = m.tensor({C})};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return RmsnormBackwardData{.d_x = m.tensor({N, C}),
                                .d_gamma_partials = m.tensor({P, C}),
                                .d_out = m.tensor({N, C}),
@@ -364,12 +305,12 @@ void add_family_ops(const Model& model) {
                                .rstd = m.tensor({N}),
                                .partial_rows = chunk};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     const Tensor both = m.tensor({N, 2 * F});
     return SwigluForward{
         .out = m.tensor({N, F}), .gate = both.slice(1, 0, F), .up = both.slice(1, F, F)};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     const Tensor both = m.tensor({N, 2 * F}), d_both = m.tensor({N, 2 * F});
     return SwigluBackward{.d_gate = d_both.slice(1, 0, F),
                           .d_up = d_both.slice(1, F, F),
@@ -379,44 +320,44 @@ void add_family_ops(const Model& model) {
   });
   for (const RopeLayout layout : {RopeLayout::interleaved, RopeLayout::half_split}) {
     add(std::string(model.name) + (layout == RopeLayout::half_split ? "/half_split" : ""),
-        [=](Memory& m) {
+        [=](OpMemory& m) {
           const int64_t nh = model.heads, hs = model.head_size();
           const Tensor x = m.tensor({B, T, nh, hs}).swap_axes(1, 2);
           return RopeForward{.out = x, .x = x, .table = m.tensor({T, hs}), .layout = layout};
         });
   }
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return DropoutForward{.out = m.tensor({B, T, C}), .x = m.tensor({B, T, C}), .p = 0.1f};
   });
   add(model.name,
-      [=](Memory& m) { return Transpose{.out = m.tensor({C, N}), .x = m.tensor({N, C})}; });
+      [=](OpMemory& m) { return Transpose{.out = m.tensor({C, N}), .x = m.tensor({N, C})}; });
 }
 
 void add_sampling(const Model& model) {
   const int64_t V = model.V;
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return TemperatureScale{
         .out = m.tensor({1, V}), .logits = m.tensor({1, V}), .temperature = 0.7f};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return TopkMask{.out = m.tensor({1, V}), .logits = m.tensor({1, V}), .k = 40};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return ToppMask{.out = m.tensor({1, V}), .logits = m.tensor({1, V}), .p = 0.9f};
   });
   add(model.name,
-      [=](Memory& m) { return ArgmaxSample{.tokens = m.ids(1, 1), .logits = m.tensor({1, V})}; });
-  add(model.name, [=](Memory& m) {
+      [=](OpMemory& m) { return ArgmaxSample{.tokens = m.ids(1, 1), .logits = m.tensor({1, V})}; });
+  add(model.name, [=](OpMemory& m) {
     return SoftcapLogits{.out = m.tensor({1, V}), .logits = m.tensor({1, V}), .cap = 30};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return CategoricalSample{.tokens = m.ids(1, 1), .logits = m.tensor({1, V})};
   });
 }
 
 void add_optimizer(const Model& model) {
   const int64_t n = model.parameters();
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return Adamw{.param = m.tensor({n}),
                  .m = m.tensor({n}),
                  .v = m.tensor({n}),
@@ -424,11 +365,11 @@ void add_optimizer(const Model& model) {
                  .grad_scale = m.scalar(1),
                  .skip = m.scalar(0)};
   });
-  add(model.name, [=](Memory& m) {
+  add(model.name, [=](OpMemory& m) {
     return Sgd{.param = m.tensor({n}), .grad = m.tensor({n}), .m = m.tensor({n}), .momentum = 0.9f};
   });
-  add(model.name, [=](Memory& m) { return GlobalNorm{.norm = m.scalar(0), .x = m.tensor({n})}; });
-  add(model.name, [=](Memory& m) { return Zero{.x = m.tensor({n})}; });
+  add(model.name, [=](OpMemory& m) { return GlobalNorm{.norm = m.scalar(0), .x = m.tensor({n})}; });
+  add(model.name, [=](OpMemory& m) { return Zero{.x = m.tensor({n})}; });
 }
 
 }  // namespace
