@@ -35,7 +35,7 @@ def check(name: str, arguments: Arguments, backend: str, tol: float | None = Non
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("length", [1, 4096, 16384])
+@pytest.mark.parametrize("length", [1, 4096, pytest.param(16384, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_of_one_and_of_many(name: str, length: int, backend: str) -> None:
     arguments = DEFINITIONS[name].generate(np.random.default_rng(length), N=(3,), C=length)
@@ -43,7 +43,7 @@ def test_rows_of_one_and_of_many(name: str, length: int, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("length", [1, 4096, 16384])
+@pytest.mark.parametrize("length", [1, 4096, pytest.param(16384, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", LOGITS)
 def test_logits_of_one_and_of_many(name: str, length: int, backend: str) -> None:
     definition = DEFINITIONS[name]

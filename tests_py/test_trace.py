@@ -71,12 +71,16 @@ def compare(config: GPTConfig, rng: np.random.Generator, backend: str, length: i
     return set(found)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param(b, marks=pytest.mark.slow if b == "reference" else ()) for b in BACKENDS],
+)
 @pytest.mark.parametrize("fields", SETTINGS.values(), ids=SETTINGS)
 def test_activations_are_those_of_numpy(fields: dict[str, Any], backend: str) -> None:
     compare(GPTConfig(**SIZES, **fields), np.random.default_rng(), backend, length=9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(12))
 def test_activations_of_random_settings(index: int) -> None:
     rng = np.random.default_rng()
