@@ -37,9 +37,7 @@ PlacementActivations PlacementActivations::rows(const ops::Rows& r) const {
 }
 
 Placement::Placement(const GPTConfig& config, Parameters& parameters, const std::string& name)
-    : name_(name),
-      placement_(config.norm_placement),
-      dropout_(config.dropout, name) {
+    : name_(name), placement_(config.norm_placement), dropout_(config.dropout, name) {
   if (has_norm_before(placement_)) {
     before_ = NormLayer(config, parameters, name);
   } else {
