@@ -376,7 +376,8 @@ class HeadBlock {
       const RowPart& part = parts_[r * cut_.panels.count + panel];
       const bool here = target >= v && target < v + columns;
       const float at_target =
-          here ? static_cast<float>(e[target - v]) * part.factor - op_.scale * part.target_slope : 0;
+          here ? static_cast<float>(e[target - v]) * part.factor - op_.scale * part.target_slope
+               : 0;
       scale_row({d, columns}, {e, columns}, columns, part.factor);
       if (here) d[target - v] = E(at_target);
     }
