@@ -171,6 +171,7 @@ def test_training_on_a_mixture_resumes_bit_for_bit(
     assert f"\ndata: {first} (weight 1), {second} (weight 2); packed\n" in said
 
 
+@pytest.mark.slow
 def test_training_inside_documents(stories: data.Dataset, tok: Tokenizer, tmp_path: Path) -> None:
     config = msltx.GPTConfig(
         vocab_size=tok.vocab_size, context_length=16, embedding_dim=16, num_layers=1, num_heads=2

@@ -67,6 +67,7 @@ def assert_backward_matches_differences(name: str, definition: Definition) -> No
         expected = differences.gradient(moved, arguments[wanted])
         given = gradients[f"d_{wanted}"]
         size = given.magnitude if given.magnitude is not None else np.abs(given.value)
+        size = np.maximum(size, differences.RESOLUTION * size.max(initial=0.0))
         label = f"{name}: d_{wanted}"
         assert_close(given.value, expected, size, differences.TOLERANCE, label)
 

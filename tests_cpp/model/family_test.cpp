@@ -123,7 +123,7 @@ class Family : public testing::TestWithParam<std::tuple<size_t, DType>> {
   DType dtype() const { return std::get<1>(GetParam()); }
 };
 
-TEST_P(Family, SameBitsAtAnyThreadCountAndInBothSectionModes) {
+TEST_P(Family, SlowButSameBitsAtAnyThreadCountAndInBothSectionModes) {
   for (const ops::Backend* backend : ops::backends()) {
     const BatchShape shape{5, 70};
     const Outcome first =

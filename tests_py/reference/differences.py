@@ -15,6 +15,10 @@ STEP = float(np.cbrt(np.finfo(np.float64).eps))
 # and sums over outputs take up to two more digits.
 TOLERANCE = 1e-8
 
+# They are of the whole function's scale: an element is known to TOLERANCE of itself only where it
+# is at least this share of the largest.
+RESOLUTION = 1e-2
+
 
 def gradient(function: Callable[[Array], float], x: Array) -> Array:
     """Differentiate a scalar function by every element of x, two evaluations each."""
