@@ -32,6 +32,8 @@ def gradient(function: Callable[[Array], float], x: Array) -> Array:
     return result
 
 
-def derivative_along(function: Callable[[Array], float], x: Array, direction: Array) -> float:
+def derivative_along(
+    function: Callable[[Array], float], x: Array, direction: Array, step: float = STEP
+) -> float:
     """Differentiate along one direction: with a random one, two evaluations test all of x."""
-    return (function(x + STEP * direction) - function(x - STEP * direction)) / (2 * STEP)
+    return (function(x + step * direction) - function(x - step * direction)) / (2 * step)
