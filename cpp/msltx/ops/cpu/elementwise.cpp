@@ -34,7 +34,8 @@ HWY_INLINE void softmax_row(float* out, const float* x, int64_t C, float top) {
 }
 HWY_INLINE void softmax_row(bfloat16* out, const bfloat16* x, int64_t C, float top) {
   const auto exponential = [&](VF v) HWY_ATTR { return exp_not_positive(hn::Sub(v, set(top))); };
-  const VF factor = set(static_cast<float>(1.0 / sum(C, exponential, x)));
+  const double total = sum_of_exponentials(x, C, top, [](auto, VF, int64_t, int64_t) HWY_ATTR {});
+  const VF factor = set(static_cast<float>(1.0 / total));
   map(C, out, [&](VF v) HWY_ATTR { return hn::Mul(exponential(v), factor); }, x);
 }
 

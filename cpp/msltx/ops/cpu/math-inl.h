@@ -66,9 +66,10 @@ HWY_INLINE VF tanh(VF x) {
   return hn::IfThenElse(hn::Lt(a, set(0.625f)), small, hn::CopySign(large, x));
 }
 
-// out = exp(x - top) for top >= x; out may be x. Returns the sum, which -inf behind a row leaves as
-// it is, to the bit.
-HWY_INLINE double exp_and_sum(float* out, const float* x, int64_t n, float top) {
+// The sum of exp(x - top) for top >= x, which -inf behind a row leaves as it is, to the bit.
+// keep(io, exponentials, i, count) is given every vector.
+template <class T, class Keep>
+HWY_INLINE double sum_of_exponentials(const T* x, int64_t n, float top, const Keep& keep) {
   const VF shift = set(top);
   const int64_t N = lanes();
   double total = 0;
@@ -76,17 +77,17 @@ HWY_INLINE double exp_and_sum(float* out, const float* x, int64_t n, float top) 
     const int64_t end = HWY_MIN(n, i + sum_block());
     VF s0 = hn::Zero(F()), s1 = s0;
     for (; i + 2 * N <= end; i += 2 * N) {
-      const VF e0 = exp_not_positive(hn::Sub(hn::LoadU(F(), x + i), shift));
-      const VF e1 = exp_not_positive(hn::Sub(hn::LoadU(F(), x + i + N), shift));
-      hn::StoreU(e0, F(), out + i);
-      hn::StoreU(e1, F(), out + i + N);
+      const VF e0 = exp_not_positive(hn::Sub(Whole().load(x + i, N), shift));
+      const VF e1 = exp_not_positive(hn::Sub(Whole().load(x + i + N, N), shift));
+      keep(Whole(), e0, i, N);
+      keep(Whole(), e1, i + N, N);
       s0 = hn::Add(s0, e0);
       s1 = hn::Add(s1, e1);
     }
     for (; i < end; i += N) {
       const int64_t count = HWY_MIN(N, end - i);
       const VF e = exp_not_positive(hn::Sub(load_part(x + i, count), shift));
-      store_part(e, out + i, count);
+      keep(Part(), e, i, count);
       const VF s = hn::Add(s0, hn::IfThenElseZero(first(count), e));
       s0 = s1;  // the chains take turns, as above
       s1 = s;
@@ -94,6 +95,13 @@ HWY_INLINE double exp_and_sum(float* out, const float* x, int64_t n, float top) 
     total += double{sum_of_lanes(hn::Add(s0, s1))};
   }
   return total;
+}
+
+// The same with out = exp(x - top); out may be x.
+HWY_INLINE double exp_and_sum(float* out, const float* x, int64_t n, float top) {
+  return sum_of_exponentials(x, n, top, [&](auto io, VF e, int64_t i, int64_t count) HWY_ATTR {
+    io.store(e, out + i, count);
+  });
 }
 
 // -2u, u = sqrt(2/pi) (x + 0.044715 x^3).
