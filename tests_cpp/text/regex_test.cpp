@@ -57,6 +57,29 @@ TEST(Regex, OnigurumaReadsSomeThingsOtherwise) {
   EXPECT_EQ(matches("a$", "a\nba"), (Pieces{"a", "a"}));
   EXPECT_EQ(matches("a$", "a\nba", RegexDialect::plain), Pieces{"a"});
   EXPECT_EQ(matches("\\h+", "xfag"), Pieces{"fa"});
+  EXPECT_EQ(matches("a{,2}b", "aaab"), Pieces{"aab"});
+  EXPECT_EQ(matches("xa{2}?", "xxaa"), (Pieces{"x", "xaa"}));
+  EXPECT_EQ(matches("a{1,2}?", "aa"), (Pieces{"a", "a"}));
+  EXPECT_EQ(matches("\\v", "a\n\v"), Pieces{"\v"});
+}
+
+TEST(Regex, WordBoundariesMayBeMany) {
+  // Each stands for the ranges of a word's characters four times.
+  const std::string regex = "\\bab\\b|\\b\\d+\\b|\\b\\w+\\b|\\B.\\B|(a)\\1";
+  EXPECT_EQ(matches(regex.c_str(), "ab 12 é"), (Pieces{"ab", "12", "é"}));
+  EXPECT_EQ(matches("(?i)\\bx|\\Bx\\B|", "X ax"), (Pieces{"X", "", "", ""}));
+}
+
+TEST(Regex, GroupsMayRepeatOverLongText) {
+  std::string text;
+  for (int i = 0; i < 200'000; ++i) text += "ab";
+  EXPECT_EQ(matches("(?:a|b)+", text), Pieces{text});
+  EXPECT_EQ(matches("(a|b)*c", text + "c"), Pieces{text + "c"});
+}
+
+TEST(Regex, MatchesThatWouldNeverEndAreRefused) {
+  EXPECT_THROW(matches("(?(DEFINE)(?<k>ab\\K))(?=(?&k))", "abab"), ValueError);
+  EXPECT_THROW(matches("(?(DEFINE)(?<k>\\Ka))(?<=(?&k))b|a", "ab"), ValueError);
 }
 
 TEST(Regex, EmptyMatchesAdvanceByCharacters) {
@@ -65,7 +88,8 @@ TEST(Regex, EmptyMatchesAdvanceByCharacters) {
 }
 
 TEST(Regex, WrongExpressionsSayWhy) {
-  for (const char* wrong : {"(", "[a", "\\p{", "[[:alpha:]]", "\\p{Nonsense}", "*", "[a[b]]"}) {
+  for (const char* wrong :
+       {"(", "[a", "\\p{", "[[:alpha:]]", "\\p{Nonsense}", "*", "[a[b]]", "\\C"}) {
     EXPECT_THROW(Regex(wrong, RegexDialect::oniguruma), ValueError) << wrong;
   }
 }

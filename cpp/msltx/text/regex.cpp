@@ -14,14 +14,36 @@ std::string reason_of(int code) {
   return reinterpret_cast<const char*>(text);
 }
 
+// Up to this many bytes of stack a match may take; repeated groups take some for every round.
+constexpr size_t kFirstStack = size_t{1} << 16;
+constexpr size_t kLargestStack = size_t{1} << 28;
+
 // Match data and its stack, for the time of a call.
 struct MatchData {
   explicit MatchData(const pcre2_code* code)
       : data(pcre2_match_data_create_from_pattern(code, nullptr)) {}
-  ~MatchData() { pcre2_match_data_free(data); }
+  ~MatchData() {
+    pcre2_match_data_free(data);
+    pcre2_match_context_free(context);
+    pcre2_jit_stack_free(stack);
+  }
   MatchData(const MatchData&) = delete;
   MatchData& operator=(const MatchData&) = delete;
+
+  // A stack that grows, instead of the 32 KiB that compiled expressions have; false where it is
+  // there already or there is no memory.
+  bool take_stack() {
+    if (context) return false;
+    context = pcre2_match_context_create(nullptr);
+    stack = pcre2_jit_stack_create(kFirstStack, kLargestStack, nullptr);
+    if (!context || !stack) return false;
+    pcre2_jit_stack_assign(context, nullptr, stack);
+    return true;
+  }
+
   pcre2_match_data* data;
+  pcre2_match_context* context = nullptr;
+  pcre2_jit_stack* stack = nullptr;
 };
 
 }  // namespace
@@ -34,7 +56,8 @@ struct Regex::Compiled {
 Regex::Regex(std::string_view expression, RegexDialect dialect)
     : expression_(expression), compiled_(std::make_unique<Compiled>()) {
   const std::string rewritten = rewrite_regex(expression, dialect);
-  uint32_t options = PCRE2_UTF | PCRE2_NO_UTF_CHECK;
+  // \C would match a byte of a character.
+  uint32_t options = PCRE2_UTF | PCRE2_NO_UTF_CHECK | PCRE2_NEVER_BACKSLASH_C;
   // Ruby's ^ and $ always stand at lines.
   options |= dialect == RegexDialect::oniguruma ? PCRE2_MULTILINE : PCRE2_DOLLAR_ENDONLY;
   int code = 0;
@@ -53,21 +76,27 @@ Regex::Regex(Regex&&) noexcept = default;
 Regex& Regex::operator=(Regex&&) noexcept = default;
 
 void Regex::find_all(std::string_view text, std::vector<TextSpan>& matches) const {
-  const MatchData match(compiled_->code);
+  MatchData match(compiled_->code);
   const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   size_t from = 0;
   bool any = false;
   size_t last_end = 0;
   while (from <= text.size()) {
     const int found = pcre2_match(compiled_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK,
-                                  match.data, nullptr);
+                                  match.data, match.context);
     if (found == PCRE2_ERROR_NOMATCH) return;
+    if (found == PCRE2_ERROR_JIT_STACKLIMIT && match.take_stack()) continue;
     if (found < 0) {
       throw ValueError(
           concat("the expression ", expression_, " cannot be matched: ", reason_of(found)));
     }
     const size_t* const place = pcre2_get_ovector_pointer(match.data);
     const size_t begin = place[0], end = place[1];
+    // \K in a group that a lookaround calls: matches would overlap, and the search never end.
+    if (begin < from || end < begin) {
+      throw ValueError(concat("the expression ", expression_,
+                              " cannot be matched: \\K moves the beginning of a match out of it"));
+    }
     // An empty match right where the last one ended does not count.
     const bool counts = begin != end || !any || end != last_end;
     if (counts) {

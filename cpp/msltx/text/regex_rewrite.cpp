@@ -14,6 +14,9 @@ namespace {
 
 constexpr char32_t kCodePoints = 0x110000;
 
+// The group that stands for a character of a word.
+constexpr std::string_view kWord = "msltx_word";
+
 // "\x{41}-\x{5A}..." over the code points that belong(c) holds for.
 template <class Belongs>
 std::string ranges_of(Belongs&& belongs) {
@@ -121,24 +124,30 @@ class Rewriter {
         }
       }
     }
+    // Behind the whole expression, where it changes the number of no group.
+    if (calls_word_) out_ += concat("(?(DEFINE)(?<", kWord, ">[", word_ranges(dialect_), "]))");
     return std::move(out_);
   }
 
  private:
-  // "{1,3}+" repeats "{1,3}" in Oniguruma's Ruby syntax; to PCRE2 it would be possessive.
+  // Oniguruma's Ruby syntax: "{1,3}+" repeats "{1,3}" and "{3}?" makes "{3}" optional, which to
+  // PCRE2 would be possessive and lazy; "{,3}" begins with 0.
   void interval(size_t atom) {
     const size_t close = in_.find('}', at_);
     const std::string_view inside =
         close == std::string_view::npos ? "" : in_.substr(at_ + 1, close - at_ - 1);
-    const bool counts =
-        !inside.empty() && inside.find_first_not_of("0123456789,") == std::string_view::npos;
+    const size_t comma = inside.find(',');
+    const bool is_exact = comma == std::string_view::npos;
+    const bool counts = !inside.empty() && inside != "," &&
+                        inside.find_first_not_of("0123456789,") == std::string_view::npos &&
+                        (is_exact || inside.find(',', comma + 1) == std::string_view::npos);
     if (!counts) {
       out_ += in_[at_++];
       return;
     }
-    out_ += in_.substr(at_, close + 1 - at_);
+    out_ += concat("{", comma == 0 ? "0" : "", inside, "}");
     at_ = close + 1;
-    if (at_ < in_.size() && in_[at_] == '+') {
+    if (at_ < in_.size() && (in_[at_] == '+' || (in_[at_] == '?' && is_exact))) {
       out_.insert(atom, "(?:");
       out_ += ')';
     }
@@ -175,6 +184,8 @@ class Rewriter {
       case 'B':
         if (!in_brackets) return word_boundary(kind == 'B');
         break;
+      case 'v':  // to PCRE2 any vertical space
+        return put("\\x{B}", false);
       case 'h':
       case 'H':
         if (dialect_ == RegexDialect::oniguruma) {
@@ -224,7 +235,9 @@ class Rewriter {
   }
 
   void word_boundary(bool negated) {
-    const std::string w = concat("[", word_ranges(dialect_), "]");
+    // Called, not written out: PCRE2 has room for a dozen copies of the ranges.
+    calls_word_ = true;
+    const std::string w = concat("(?&", kWord, ")");
     out_ += negated ? concat("(?:(?<=", w, ")(?=", w, ")|(?<!", w, ")(?!", w, "))")
                     : concat("(?:(?<=", w, ")(?!", w, ")|(?<!", w, ")(?=", w, "))");
     at_ += 2;
@@ -258,6 +271,7 @@ class Rewriter {
   std::string_view in_;
   RegexDialect dialect_;
   size_t at_ = 0;
+  bool calls_word_ = false;
   std::string out_;
 };
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "msltx/base/error.h"
+#include "msltx/text/regex.h"
 
 namespace msltx::text {
 namespace {
@@ -140,7 +141,7 @@ class Maker {
     }
     if (!is_word(split_)) {
       made_.cut = split_by(split_);
-      make_pre_tokenizer(nlohmann::json(made_.cut));  // refuses what is no expression
+      const Regex readable(split_, RegexDialect::oniguruma);  // refuses what is no expression
       return;
     }
     made_.by_word = true;
