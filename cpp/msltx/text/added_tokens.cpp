@@ -66,6 +66,12 @@ TokenMatcher::TokenMatcher(std::vector<AddedToken> tokens) : tokens_(std::move(t
     ++first_of_byte_[first_byte(token.content) + size_t{1}];
     spans_spaces_ |= token.content.find(' ') != std::string::npos || token.lstrip || token.rstrip;
   }
+  // Of equal contents the first counts here, in the trie the last.
+  std::vector<std::pair<std::string_view, int32_t>> entries;
+  for (size_t k = tokens_.size(); k-- > 0;) {
+    entries.emplace_back(tokens_[k].content, static_cast<int32_t>(k));
+  }
+  trie_ = ByteTrie(std::move(entries));
   for (size_t b = 0; b < 256; ++b) first_of_byte_[b + 1] += first_of_byte_[b];
   if (!tokens_.empty() &&
       first_byte(tokens_.front().content) == first_byte(tokens_.back().content)) {
@@ -92,11 +98,9 @@ TokenMatcher::Match TokenMatcher::find(std::string_view text, size_t from, size_
   for (size_t at = from; at < text.size();) {
     at = next_candidate(text, at);
     if (at == text.size()) break;
-    const auto byte = static_cast<unsigned char>(text[at]);
     const AddedToken* found = nullptr;
-    for (uint32_t k = first_of_byte_[byte]; k < first_of_byte_[byte + size_t{1}] && !found; ++k) {
-      if (text.substr(at).starts_with(tokens_[k].content)) found = &tokens_[k];
-    }
+    trie_.for_each_prefix(text.substr(at),
+                          [&](int32_t k, size_t) { found = &tokens_[static_cast<size_t>(k)]; });
     if (!found) {
       ++at;
       continue;

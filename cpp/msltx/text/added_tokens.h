@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "msltx/text/byte_trie.h"
+
 namespace msltx::text {
 
 struct AddedToken {
@@ -46,6 +48,7 @@ class TokenMatcher {
   std::array<uint32_t, 257> first_of_byte_{};  // in tokens_, by first byte
   int only_first_byte_ = -1;                   // when all tokens share it
   bool spans_spaces_ = false;
+  ByteTrie trie_;  // of contents, to places in tokens_
 };
 
 }  // namespace msltx::text
