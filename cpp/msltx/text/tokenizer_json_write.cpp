@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <functional>
 
 #include "msltx/base/error.h"
@@ -25,13 +26,23 @@ ordered_json split_and_bytes(const TokenizerSpec& spec) {
 // A JSON string with what JSON wants escaped.
 std::string quoted(const std::string& text) { return nlohmann::json(text).dump(); }
 
+// As "left right", which every reader knows; as pairs where a token has a space itself, or begins
+// as the line that readers of such text leave out.
 std::string write_merges(const TokenizerSpec& spec) {
+  const auto token = [&](int32_t id) -> const std::string& {
+    return spec.tokens[static_cast<size_t>(id)];
+  };
+  const bool in_pairs = std::any_of(spec.merges.begin(), spec.merges.end(), [&](const auto& merge) {
+    return token(merge.first).find(' ') != std::string::npos ||
+           token(merge.second).find(' ') != std::string::npos ||
+           token(merge.first).starts_with("#version");
+  });
   std::string out = "[";
   for (size_t i = 0; i < spec.merges.size(); ++i) {
-    const auto [left, right] = spec.merges[i];
+    const std::string &left = token(spec.merges[i].first), &right = token(spec.merges[i].second);
     out += concat(i ? "," : "", "\n      ",
-                  quoted(spec.tokens[static_cast<size_t>(left)] + ' ' +
-                         spec.tokens[static_cast<size_t>(right)]));
+                  in_pairs ? concat("[", quoted(left), ", ", quoted(right), "]")
+                           : quoted(left + ' ' + right));
   }
   return out + (spec.merges.empty() ? "]" : "\n    ]");
 }
