@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pickle
 import random
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -417,7 +419,7 @@ def test_training_on_a_sample_draws_from_all_files(tmp_path: Path) -> None:
     assert trained(sample=size * 2) == whole
     assert "word" in tenth
     assert "WORD" in tenth
-    for sample, message in ((0.0, "share of 0"), (1.5, "share of 1.5"), (-5, "-5 bytes")):
+    for sample, message in ((0.0, "share of 0"), (1.5, "share of 1.5"), (-5, "sample is -5")):
         with pytest.raises(ValueError, match=message):
             trained(sample=sample)
     with pytest.raises(ValueError, match="give a share"):
@@ -471,3 +473,59 @@ def test_the_hugging_face_library_lets_the_record_stand(model: str, tmp_path: Pa
     assert (
         peer.encode("low lowest", add_special_tokens=False).ids == tok.encode("low lowest").tolist()
     )
+
+
+def test_merges_that_begin_like_a_comment_or_hold_a_space_are_kept() -> None:
+    tok = Tokenizer.train(
+        texts=["#versions #version #versional "] * 50, split="cl100k", vocab_size=330
+    )
+    assert any(token.startswith("#versions") for token in tok.vocabulary())
+    again = Tokenizer.from_json(tok.to_json())
+    assert again.encode("#versions").tolist() == tok.encode("#versions").tolist()
+
+    content = json.loads(tok.to_json())
+    vocabulary = content["model"]["vocab"]
+    vocabulary |= {"x y": len(vocabulary), "x yz": len(vocabulary) + 1}
+    content["model"]["merges"].append(["x y", "z"])
+    odd = Tokenizer.from_json(json.dumps(content))
+    assert Tokenizer.from_json(odd.to_json()).vocabulary() == vocabulary
+
+
+def test_many_added_tokens_cost_little() -> None:
+    # Each step over a "<" once tried all 30,000: 20 seconds and more.
+    content: dict[str, Any] = json.loads(Tokenizer.train(texts=["a"], model="bytes").to_json())
+    first = len(content["model"]["vocab"])
+    content["added_tokens"] += [
+        {"id": first + i, "content": f"<|audio_{i}|>", "special": True, "normalized": False}
+        for i in range(30_000)
+    ]
+    tok = Tokenizer.from_json(json.dumps(content))
+    begin = time.perf_counter()
+    ids = tok.encode("a < b <|audio_29999|>" * 100_000)
+    assert time.perf_counter() - begin < 5
+    assert int(np.count_nonzero(ids == first + 29_999)) == 100_000
+
+
+def test_paddings_that_are_no_lengths_are_refused(tok: Tokenizer) -> None:
+    batch = tok.encode_batch_fully(["a", "b"], padding=np.int64(9))
+    assert batch.ids.shape == (2, 9)
+    for padding in (True, -1, 2**40, 1.5):
+        with pytest.raises(ValueError, match="padding is"):
+            tok.encode_batch_fully(["a"], padding=padding)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="pad_to_multiple_of is 9223372036854775807"):
+        tok.encode_batch_fully(["a"], padding="longest", pad_to_multiple_of=2**63 - 1)
+    with pytest.raises(ValueError, match="max_length is 9223372036854775808"):
+        tok.encode_batch_fully(["a"], max_length=2**63)
+
+
+def test_tiktoken_files_are_neither_written_nor_blown_up(tok: Tokenizer, tmp_path: Path) -> None:
+    file = tmp_path / "own.tiktoken"
+    with pytest.raises(ValueError, match="tiktoken files are read only"):
+        tok.save(file)
+    assert not file.exists()
+    lines = [f"{base64.b64encode(bytes([i])).decode()} {i}\n" for i in range(256)]
+    file.write_text("".join(lines))
+    assert Tokenizer.load(file, split="gpt2", special_tokens={"<s>": 300}).vocab_size == 301
+    for wrong, said in (({"<s>": 60_000_000}, "has id 60000000"), ({"": 300}, "is empty")):
+        with pytest.raises(ValueError, match=said):
+            Tokenizer.load(file, split="gpt2", special_tokens=wrong)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,44 @@ def test_the_file_says_how_text_is_cut() -> None:
     assert made["pre_tokenizer"]["type"] == "Metaspace"
     assert made["normalizer"]["normalizers"][0]["type"] == "Nmt"
     assert made["model"]["type"] == "Unigram"
+
+
+@pytest.mark.parametrize("sample", [0, -1, True, "0.1", 0.0, 1.5])
+def test_samples_that_are_none_are_refused(sample: Any) -> None:
+    with pytest.raises(ValueError, match="sample"):
+        Tokenizer.train(texts=["some text"] * 9, sample=sample)
+
+
+def test_samples_may_be_numbers_of_numpy() -> None:
+    lines = [f"line {i}" for i in range(400)]
+    drawn = [Tokenizer.train(texts=lines, sample=s).training for s in (0.25, np.float64(0.25))]
+    assert drawn[0] == drawn[1]
+    assert drawn[0]["sample"]["share"] == 0.25
+    half = Tokenizer.train(texts=lines, sample=np.float32(0.5))  # type: ignore[arg-type]
+    assert half.training["sample"]["share"] == 0.5
+    with pytest.raises(ValueError, match="5 bytes of texts"):
+        Tokenizer.train(texts=lines, sample=np.int64(5))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", ["word_level", "chars"])
+@pytest.mark.parametrize(
+    "wrong", [{"min_frequency": -5}, {"alphabet_limit": -5}, {"character_coverage": float("nan")}]
+)
+def test_models_without_merges_check_their_options(model: str, wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValueError, match=name):
+        Tokenizer.train(texts=["some text"], model=model, **wrong)
+
+
+def test_a_split_that_is_no_expression_says_so_once() -> None:
+    with pytest.raises(ValueError, match=r"^the expression \( cannot be read: missing"):
+        Tokenizer.train(texts=["some text"], split="(")
+
+
+@pytest.mark.slow
+def test_a_large_alphabet_takes_no_square_of_time() -> None:
+    text = "".join(chr(c) for first in (0x3400, 0x20000) for c in range(first, first + 0x6A00))
+    begin = time.perf_counter()
+    made = Tokenizer.train(texts=[text, text], model="chars", vocab_size=200_000)
+    assert made.vocab_size > 50_000
+    assert time.perf_counter() - begin < 2

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msltx import _core
+from msltx._arguments import MOST_COUNT, whole_number
 
 __all__ = [
     "DEFAULT_SPECIAL_TOKENS",
@@ -33,6 +34,15 @@ Ids = Sequence[int] | npt.NDArray[Any]
 
 #: Called with (stage, done, total) a few times a second; total is 0 where it is not known.
 ProgressFunction = Callable[[str, int, int], object]
+
+
+def _sample(sample: float | None) -> tuple[float, int]:
+    """Give the share and the number of bytes that a sample is: a float is a share."""
+    if sample is None:
+        return 1.0, 0
+    if isinstance(sample, float | np.floating):
+        return float(sample), 0
+    return 1.0, whole_number(sample, "sample", 1, MOST_COUNT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +246,7 @@ class Tokenizer:
         FileError
             A file that cannot be read or is not UTF-8.
         """
+        sample_share, sample_bytes = _sample(sample)
         options = _core.TokenizerTrainOptions(
             model=model,
             vocab_size=vocab_size,
@@ -257,8 +268,8 @@ class Tokenizer:
                 normalize_whitespace=normalize_whitespace,
             ),
             invalid_utf8=invalid_utf8,
-            sample_share=sample if isinstance(sample, float) else 1.0,
-            sample_bytes=sample if isinstance(sample, int) else 0,
+            sample_share=sample_share,
+            sample_bytes=sample_bytes,
             sample_seed=sample_seed,
         )
         if (files is None) == (texts is None):
@@ -427,15 +438,18 @@ class Tokenizer:
             raise TypeError("texts is one str; an iterable of them is expected, as [text]")
         if isinstance(padding, str) and padding != "longest":
             raise ValueError(f"padding is {padding!r}; it takes 'longest' or a length")
+        is_length = padding is not None and not isinstance(padding, str)
         made = self._engine.encode_batch_fully(
             list(texts),
             add_special_tokens=add_special_tokens,
-            max_length=max_length,
-            stride=stride,
+            max_length=None
+            if max_length is None
+            else whole_number(max_length, "max_length", 1, MOST_COUNT),
+            stride=whole_number(stride, "stride", 0, MOST_COUNT),
             truncation_side=truncation_side,
-            padded_length=padding if isinstance(padding, int) else None,
+            padded_length=whole_number(padding, "padding", 0, 2**30) if is_length else None,
             pad_longest=padding == "longest",
-            pad_to_multiple_of=pad_to_multiple_of,
+            pad_to_multiple_of=whole_number(pad_to_multiple_of, "pad_to_multiple_of", 1, 2**30),
             padding_side=padding_side,
         )
         windows = [[fields, *fields["overflowing"]] for fields in made]

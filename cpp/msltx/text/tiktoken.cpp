@@ -74,7 +74,9 @@ TokenizerSpec parse_tiktoken(std::string_view text, const std::string& name, Spl
     greatest = std::max(greatest, rank);
   }
   if (ranks.empty()) throw FileError(concat(name, " has no tokens"));
-  if (static_cast<size_t>(greatest) > 16 * ranks.size() + (1u << 20)) {
+  const auto most =
+      static_cast<int64_t>(std::min<size_t>(16 * ranks.size() + (1u << 20), kMaxRank));
+  if (greatest > most) {
     throw FileError(concat(name, " has the rank ", greatest, " with ", ranks.size(), " tokens"));
   }
 
@@ -112,9 +114,10 @@ TokenizerSpec parse_tiktoken(std::string_view text, const std::string& name, Spl
     spec.ranks.push_back(static_cast<uint32_t>(merge.rank));
   }
   for (const auto& [content, id] : special_tokens) {
-    if (id < 0 || id > kMaxRank) {
-      throw ValueError(
-          concat("special token ", content, " has id ", id, "; ids are 0 to ", kMaxRank));
+    if (content.empty()) throw ValueError(concat("the special token of id ", id, " is empty"));
+    if (id < 0 || id > most) {
+      throw ValueError(concat("special token ", content, " has id ", id, "; ids of a file of ",
+                              ranks.size(), " tokens are 0 to ", most));
     }
     const auto place = static_cast<size_t>(id);
     if (place >= spec.tokens.size()) spec.tokens.resize(place + 1);

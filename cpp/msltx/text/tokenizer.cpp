@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_set>
 
 #include "msltx/base/error.h"
 #include "msltx/text/byte_alphabet.h"
@@ -19,17 +20,16 @@ namespace {
 
 constexpr std::string_view kFileName = "tokenizer.json";
 
-// Whether plain text can give the token: it is a byte's, or a merge makes it.
-bool comes_from_bytes(const std::string& token, const TokenizerSpec& spec) {
-  const auto bytes = from_byte_alphabet(token);
-  if (!bytes || bytes->size() == 1) return bytes.has_value();
-  return std::any_of(spec.merges.begin(), spec.merges.end(), [&](const auto& merge) {
-    const auto size = static_cast<int32_t>(spec.tokens.size());
-    const auto known = [&](int32_t id) { return id >= 0 && id < size; };
-    return known(merge.first) && known(merge.second) &&
-           token == spec.tokens[static_cast<size_t>(merge.first)] +
-                        spec.tokens[static_cast<size_t>(merge.second)];
-  });
+// What the merges make.
+std::unordered_set<std::string> merged_tokens(const TokenizerSpec& spec) {
+  const auto size = static_cast<int32_t>(spec.tokens.size());
+  const auto known = [&](int32_t id) { return id >= 0 && id < size; };
+  std::unordered_set<std::string> made;
+  for (const auto& [left, right] : spec.merges) {
+    if (!known(left) || !known(right)) continue;
+    made.insert(spec.tokens[static_cast<size_t>(left)] + spec.tokens[static_cast<size_t>(right)]);
+  }
+  return made;
 }
 
 }  // namespace
@@ -168,13 +168,14 @@ void Tokenizer::State::make_byte_level() {
   for (const std::string& token : tokens) {
     bytes.push_back(from_byte_alphabet(token).value_or(token));
   }
+  std::optional<std::unordered_set<std::string>> merged;  // asked for by few tokenizers
   for (const AddedToken& added : spec.added) {
     // Found in text as it is written, so that is what it decodes to, whatever bytes its letters
-    // would stand for.
+    // would stand for, unless plain text can give it: it is a byte's, or a merge makes it.
     std::string& as_bytes = bytes[static_cast<size_t>(added.id)];
-    if (as_bytes != added.content && !comes_from_bytes(added.content, spec)) {
-      as_bytes = added.content;
-    }
+    if (as_bytes == added.content || as_bytes.size() == 1) continue;
+    if (!merged) merged = merged_tokens(spec);
+    if (!merged->contains(added.content)) as_bytes = added.content;
   }
   bpe = BpeModel(tokens, spec.merges, spec.ranks);
   if (!spec.ignore_merges) return;
@@ -264,6 +265,10 @@ std::string Tokenizer::to_json() const {
 }
 
 void Tokenizer::save(const Path& path) const {
+  if (path.extension() == ".tiktoken") {
+    throw ValueError(concat("cannot write ", path.string(),
+                            ": .tiktoken files are read only; a tokenizer.json can be written"));
+  }
   if (path.extension() == ".model") {
     write_file(path, write_sentencepiece(to_sentencepiece(state_->spec, state_->roles)));
   } else {

@@ -10,6 +10,9 @@
 namespace msltx::text {
 namespace {
 
+// That a window is padded to.
+constexpr int64_t kMostTokens = int64_t{1} << 30;
+
 // From bytes of a text to its characters.
 class CharacterPlaces {
  public:
@@ -172,9 +175,12 @@ std::vector<Encoding> Tokenizer::encode_batch_fully(std::span<const std::string_
     throw ValueError(concat("stride is ", options.stride, "; it takes 0 to ", room - 1,
                             ", less than the tokens that a window has room for"));
   }
-  if (options.pad_to_multiple_of < 1) {
-    throw ValueError(
-        concat("pad_to_multiple_of is ", options.pad_to_multiple_of, "; it takes 1 and more"));
+  if (options.pad_to_multiple_of < 1 || options.pad_to_multiple_of > kMostTokens) {
+    throw ValueError(concat("pad_to_multiple_of is ", options.pad_to_multiple_of,
+                            "; it takes 1 to ", kMostTokens));
+  }
+  if (options.padded_length < 0 || options.padded_length > kMostTokens) {
+    throw ValueError(concat("padding is ", options.padded_length, "; it takes 0 to ", kMostTokens));
   }
   if (options.padding != Padding::none && !roles().pad) {
     throw ValueError("the tokenizer has no padding token to pad with");

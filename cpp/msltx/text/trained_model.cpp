@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <unordered_set>
 #include <utility>
 
 #include "msltx/base/error.h"
@@ -93,10 +94,11 @@ Tokens characters(const PieceCounts& pieces, const TrainOptions& options) {
   std::erase_if(alphabet, [&](const auto& c) { return c.count < options.min_frequency; });
   std::sort(alphabet.begin(), alphabet.end(),
             [](const auto& a, const auto& b) { return a.code < b.code; });
+  const std::unordered_set<std::string> taken(tokens.begin(), tokens.end());
   for (const CharacterCount& character : alphabet) {
     std::string token;
     append_utf8(token, character.code);
-    if (std::find(tokens.begin(), tokens.end(), token) == tokens.end()) tokens.push_back(token);
+    if (!taken.contains(token)) tokens.push_back(token);
   }
   return tokens;
 }
@@ -238,6 +240,17 @@ void check_sizes(const TrainOptions& options, TrainedModel model) {
       throw ValueError(concat("vocab_size is ", options.vocab_size, "; it takes ", least,
                               " (special tokens", options.byte_fallback ? " and bytes" : "",
                               ") to ", kMaxVocabSize));
+    }
+    for (const auto& [name, value] : {std::pair("min_frequency", options.min_frequency),
+                                      std::pair("alphabet_limit", options.alphabet_limit)}) {
+      if (value < 0) {
+        throw ValueError(concat(name, " is ", value, "; it takes an integer of at least 0"));
+      }
+    }
+    const double coverage = options.character_coverage.value_or(1);
+    if (!(coverage > 0 && coverage <= 1)) {
+      throw ValueError(
+          concat("character_coverage is ", coverage, "; it takes a share above 0, up to 1"));
     }
   } else {
     check(bpe_options(options, model));

@@ -38,6 +38,8 @@ class _Sample(_Number):
         if not found:
             self.fail(f"{value!r} is no share (0.1, 10%) and no size (500MB)", param, ctx)
         number, unit = found[1], found[2]
+        if len(number) > 18:
+            self.fail(f"{value!r} has more digits than a size takes", param, ctx)
         if unit == "%":
             return float(number) / 100
         if not unit and "." in number:
