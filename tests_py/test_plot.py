@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,26 @@ def test_importing_msltx_imports_no_matplotlib() -> None:
     code = "import sys, msltx, msltx.plot; print('matplotlib' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "False\n"
+
+
+def test_dollar_signs_and_underscores_are_text(tmp_path: Path, matplotlib: Any) -> None:
+    log = "step,loss,val_loss\n1,2.5,\n2,2.25,2.5\n"
+    for name in ("_run", "cost $_$ x"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "log.csv").write_text(log)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patch.chdir(tmp_path)
+        figure = msltx.plot.loss("_run", "cost $_$ x")
+        figure.savefig(tmp_path / "loss.png")
+        (axis,) = figure.axes
+        legend = axis.get_legend()
+        assert legend is not None
+        assert [text.get_text() for text in legend.get_texts()] == [
+            "./_run",
+            "./_run, validation",
+            "cost $_$ x",
+            "cost $_$ x, validation",
+        ]
+        maps = {"blocks.0.attn.probabilities": np.ones((1, 1, 2, 2), np.float32)}
+        msltx.plot.attention(maps, tokens=["$_$", "$$"]).savefig(tmp_path / "map.png")

@@ -108,8 +108,9 @@ def attention(
         axis.set_title(f"head {head}", fontsize="small")
         axis.tick_params(labelsize="x-small")
         if tokens is not None and length <= _MOST_LABELS:
-            axis.set_xticks(range(length), tokens, rotation=90)
-            axis.set_yticks(range(length), tokens)
+            # A text with dollar signs is no formula.
+            axis.set_xticks(range(length), tokens, rotation=90, parse_math=False)
+            axis.set_yticks(range(length), tokens, parse_math=False)
     figure.suptitle(f"layer {layer}: probability of each key (columns)", size="medium")
     return figure
 
@@ -240,6 +241,8 @@ def loss(*runs: str | os.PathLike[str]) -> Figure:
     axis = axes[0, 0]
     for index, (name, columns) in enumerate(logs.items()):
         color = f"C{index % 10}"
+        if name.startswith("_"):  # matplotlib would leave it out of the legend
+            name = f"./{name}"
         steps, values = columns["loss"]
         axis.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
         axis.plot(steps, _smooth(values), color=color, label=name)
@@ -248,5 +251,6 @@ def loss(*runs: str | os.PathLike[str]) -> Figure:
     axis.set_xlabel("step")
     axis.set_ylabel("loss, nats per token")
     axis.grid(visible=True, alpha=0.3)
-    axis.legend(fontsize="small")
+    for text in axis.legend(fontsize="small").get_texts():
+        text.set_parse_math(False)
     return figure
