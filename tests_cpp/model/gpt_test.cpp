@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "model/tiny_model.h"
 #include "msltx/base/error.h"
@@ -29,6 +32,39 @@ Outcome outcome_of(GPTConfig config, const char* backend, int threads, ops::Sect
 }
 
 class GPTOnBackend : public testing::TestWithParam<std::string_view> {};
+
+// Scratch is for the workers that there are when the job begins, not when its caller queued up.
+TEST_P(GPTOnBackend, TheNumberOfThreadsMayChangeWhileACallerWaits) {
+  using std::chrono::milliseconds;
+  for (auto mode : {ops::SectionMode::whole_batch, ops::SectionMode::by_chunk}) {
+    Executor executor(1);
+    GPT model(tiny_config(), 7, {.backend = &ops::backend(GetParam()), .executor = &executor});
+    model.set_section_mode(mode);
+    const RandomBatch batch({40, 16}, 61);
+    const auto loss_of_step = [&] {
+      return model.forward_backward(batch.tokens.data(), batch.targets.data(), batch.shape, false,
+                                    0);
+    };
+    const float before = loss_of_step();
+    std::atomic<bool> begun = false, go = false;
+    std::thread first([&] {
+      executor.run([&] {
+        begun = true;
+        while (!go) std::this_thread::yield();
+      });
+    });
+    while (!begun) std::this_thread::yield();
+    std::thread second([&] { executor.set_threads(4); });
+    std::this_thread::sleep_for(milliseconds(20));
+    float after = 0;
+    std::thread third([&] { EXPECT_NO_THROW(after = loss_of_step()); });
+    std::this_thread::sleep_for(milliseconds(20));
+    go = true;
+    for (std::thread* caller : {&first, &second, &third}) caller->join();
+    EXPECT_EQ(before, after);
+    EXPECT_EQ(executor.threads(), 4);
+  }
+}
 
 TEST_P(GPTOnBackend, SameBitsAtAnyThreadCountAndInBothSectionModes) {
   for (NormPlacement placement : {NormPlacement::pre, NormPlacement::post}) {

@@ -52,8 +52,8 @@ Generation generate(model::GPT& model, std::span<const int32_t> prompt,
   Generation result;
   result.prompt_tokens = prompt_size;
   if (options.max_tokens == 0) return result;
-  ops::Stream stream = model.make_stream();
   model.executor().run([&] {
+    ops::Stream stream = model.make_stream();
     auto begin = Clock::now();
     decoder.feed(stream, prompt.data(), prompt_size);
     for (int64_t step = 0;; ++step) {

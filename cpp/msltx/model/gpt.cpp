@@ -65,8 +65,8 @@ Stream GPT::make_stream() {
 }
 
 void GPT::run(const std::function<void(Stream&)>& encode) {
-  Stream stream = make_stream();
   options_.executor->run([&] {
+    Stream stream = make_stream();
     encode(stream);
     stream.submit();
     stream.wait();

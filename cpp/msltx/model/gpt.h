@@ -112,6 +112,7 @@ class GPT {
 
   // Encoding: tokens and targets of the planned shape must have been written to activations(). The
   // backward takes the pass of its forward.
+  // make_stream() is called within a job: before one, the number of threads may still change.
   ops::Stream make_stream();
   void encode_prepare(ops::Stream& stream, bool backward) const;
   void encode_forward(ops::Stream& stream, const Pass& pass = {}) const;

@@ -109,10 +109,10 @@ void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
   activations_ = std::move(next);
 
   AskOnly ask;
-  ops::Interceptor* const previous = std::exchange(interceptor_, &ask);
-  ops::Stream stream = make_stream();
-  interceptor_ = previous;
   options_.executor->run([&] {
+    ops::Interceptor* const previous = std::exchange(interceptor_, &ask);
+    ops::Stream stream = make_stream();
+    interceptor_ = previous;
     const Pass pass{.draw = {.on = for_backward}, .inside_documents = true};
     encode_forward(stream, pass);
     if (for_backward) {

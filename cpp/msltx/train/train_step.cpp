@@ -89,16 +89,17 @@ StepResult TrainStep::run() {
   const float scale = 1.0f / static_cast<float>(std::max<int64_t>(1, result.counted));
 
   model_.set_step(next_step_ + 1);
-  ops::Stream stream = model_.make_stream();
   model_.executor().run([&] {
+    ops::Stream stream = model_.make_stream();
     encode_gradients(stream, scale);
     optimizer_.encode(stream, model_.parameters().values(), model_.parameters().gradients(),
                       losses_, static_cast<float>(result.learning_rate), result.counted == 0);
     stream.submit();
     stream.wait();
+    counts_ = stream.counts();
   });
-  counts_ = stream.counts();
 
+  const ops::Stream stream = model_.make_stream();
   std::vector<float> losses(static_cast<size_t>(shape_.gradient_accumulation));
   float norm = 0, skip = 0;
   stream.read(losses_, losses.data());
