@@ -61,6 +61,20 @@ TEST(SentencePieceFile, EncodesAndDecodes) {
   }
 }
 
+// As its own library does.
+TEST(SentencePieceFile, TextThatIsLeftOutWhollyStillHasASpaceInFront) {
+  SentencePieceFile file = small_file(SentencePieceFile::ModelType::unigram);
+  file.charsmap = Charsmap::build({{"\x01", ""}});
+  EXPECT_EQ(tokenizer_of(file).encode("\x01\x01"), std::vector<int32_t>());
+  file.remove_extra_whitespaces = false;
+  const Tokenizer tok = tokenizer_of(file);
+  EXPECT_EQ(tok.encode("\x01\x01"), std::vector<int32_t>{5});
+  EXPECT_EQ(tok.encode(""), std::vector<int32_t>());
+  const Encoding fully = tok.encode_fully("\x01\x01");
+  EXPECT_EQ(fully.ids, std::vector<int32_t>{5});
+  EXPECT_LE(fully.offsets[0].end, 2u);
+}
+
 TEST(SentencePieceFile, DamageIsAnErrorAtEveryPlace) {
   const std::string whole = write_sentencepiece(small_file(SentencePieceFile::ModelType::unigram));
   for (size_t cut = 0; cut < whole.size(); ++cut) {

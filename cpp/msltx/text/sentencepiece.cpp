@@ -73,8 +73,14 @@ class SentencePieceNormalizer final : public Normalizer {
       changes.pop_back();
       if (last.change != 1) drop(static_cast<uint32_t>(1 - last.change), changes, removed);
     }
+    // Text of nothing but what is left out is the space in front, alone.
+    const bool alone = prefix_ && !one_space_ && changes.empty() && removed > 0;
+    if (alone) {
+      changes.push_back({space_, 1 - static_cast<int32_t>(removed)});
+      removed = 0;
+    }
     text.transform(changes, removed);
-    if (prefix_) text.prepend(space_ == kSpaceSymbol ? kSpace : " ");
+    if (prefix_ && !alone) text.prepend(space_ == kSpaceSymbol ? kSpace : " ");
   }
 
  private:
