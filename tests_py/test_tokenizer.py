@@ -529,3 +529,8 @@ def test_tiktoken_files_are_neither_written_nor_blown_up(tok: Tokenizer, tmp_pat
     for wrong, said in (({"<s>": 60_000_000}, "has id 60000000"), ({"": 300}, "is empty")):
         with pytest.raises(ValueError, match=said):
             Tokenizer.load(file, split="gpt2", special_tokens=wrong)
+
+
+def test_ids_beyond_64_bits_are_named_as_they_are(tok: Tokenizer) -> None:
+    with pytest.raises(ValueError, match="ids holds 18446744073709551611, which is no token id"):
+        tok.decode(np.array([2**64 - 5], np.uint64))

@@ -33,9 +33,14 @@ std::vector<int32_t> token_ids(const py::handle& ids, const std::string& what) {
                             "; integers are expected"));
   }
   const auto wide = py::array_t<int64_t, py::array::c_style | py::array::forcecast>::ensure(given);
+  const bool is_unsigned = kind == 'u';
   std::vector<int32_t> out(static_cast<size_t>(wide.size()));
   const int64_t* const from = wide.data();
   for (size_t i = 0; i < out.size(); ++i) {
+    if (is_unsigned && from[i] < 0) {  // 2^63 and more
+      throw ValueError(
+          concat(what, " holds ", static_cast<uint64_t>(from[i]), ", which is no token id"));
+    }
     if (from[i] < std::numeric_limits<int32_t>::min() ||
         from[i] > std::numeric_limits<int32_t>::max()) {
       throw ValueError(concat(what, " holds ", from[i], ", which is no token id"));
