@@ -238,6 +238,12 @@ def test_wrong_numbers_places_and_streams(folder: Path) -> None:
     assert failed(msltx(*train, "--min-frequency", -1), 2, "msltx: --min-frequency is -1; it takes")
     assert failed(msltx(*train, "--out", folder / "no" / "x.json"), 1, "there is no folder")
     assert failed(msltx(*train, "--out", pipe), 1, "it is no regular file")
+    assert failed(msltx(*train, "--out", ""), 2, '--out is ""; it takes the name of a file')
+    assert failed(
+        msltx(*train, "--split", "(", "--out", out),
+        2,
+        "msltx: the expression ( cannot be read: missing closing parenthesis\n",
+    )
     assert failed(msltx("tokenizer", "decode", tok, "--", "-"), 2, "'-' is no token id")
     assert failed(msltx("tokenizer", "decode", tok, "9" * 5000), 2, "is no token id")
     assert failed(msltx(*prepare, out, "--val-fraction", 2), 2, "msltx: --val-fraction is 2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,7 @@ def test_a_config_that_is_no_yaml(tmp_path: Path) -> None:
         (["--set", "training.min_learning_rate=1"], 2, "min_learning_rate is 1.0; it takes 0 to"),
         (["--set", "training.betas=[0.9, 1]"], 2, "2 numbers from 0 to less than 1"),
         (["--set", "training.schedule=stairs"], 2, "it takes constant, cosine or linear"),
+        (["--set", "run.out="], 2, 'run.out is ""; it takes the name of a folder'),
     ],
 )
 def test_wrong_values_leave_nothing_behind(
@@ -227,15 +229,99 @@ def test_environment_gives_text_as_it_stands_and_wrong_values_are_named(folder: 
     ("text", "message"),
     [
         ("model: {1: 2}", "model has a setting 1"),
-        ("model:\ntraining:", "context_length is missing"),
+        ("model:\ntraining:", "context_length is missing; --preset 4m gives a whole model"),
+        ("run: {out: x}\nrun: {out: y}", "odd.yaml, line 2 has run twice"),
+        ("training: {seed: 1,\n seed: 2}", "odd.yaml, line 2 has seed twice"),
     ],
 )
 def test_odd_yaml_is_one_sentence(folder: Path, text: str, message: str) -> None:
     (folder / "odd.yaml").write_text(text, "utf-8")
     _, errors = msltx(
-        "train", folder / "odd.yaml", "--data", folder / "set", "--out", folder / "odd", code=2
+        "train",
+        folder / "odd.yaml",
+        "--data",
+        folder / "set",
+        "--out",
+        folder / "odd",
+        code=1 if "twice" in message else 2,
     )
     assert message in errors
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_said_with_its_flag(folder: Path) -> None:
+    _, errors = msltx("train", code=2)
+    assert errors == "msltx: data.path is missing; --data or a configuration file gives it\n"
+    _, errors = msltx("train", "--data", folder / "set", code=2)
+    assert errors == "msltx: run.out is missing; --out or a configuration file gives it\n"
+
+
+@pytest.mark.slow
+def test_a_second_training_into_a_folder_is_refused(folder: Path) -> None:
+    run = folder / "two words"
+    arguments = ["train", str(folder / "run.yaml"), "--out", str(run), "--max-steps", "1000000"]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "msltx", *arguments], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert first.stderr is not None
+        while not first.stderr.readline().startswith("step "):
+            assert first.poll() is None
+        _, errors = msltx("train", "--resume", "--out", run, code=1)
+        assert "another training writes to" in errors
+        first.send_signal(signal.SIGINT)
+        _, errors = first.communicate(timeout=60)
+    finally:
+        first.kill()
+    assert first.returncode == 130
+    assert "interrupted; saved as " in errors
+    assert f"msltx train --resume --out '{run}'\n" in errors
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_does_not_claim_a_checkpoint(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import msltx.training
+    from msltx.cli import _run
+
+    run = folder / "twice"
+    command = ["train", str(folder / "run.yaml"), "--out", str(run)]
+    assert _run([*command, "--max-steps", "1"]) == 0
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(msltx.training._Trainer, "evaluate", interrupted)
+    monkeypatch.setattr(msltx.training._Trainer, "save", interrupted)
+    capfd.readouterr()
+    assert _run([*command, "--resume", "--max-steps", "7"]) == 130
+    errors = capfd.readouterr().err
+    assert f"interrupted; the last checkpoint is {run}/checkpoints/step_00000001\n" in errors
+
+
+@pytest.mark.slow
+def test_a_damaged_tokenizer_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+    import msltx as package
+
+    model = package.GPT(package.GPTConfig.preset("1m", vocab_size=300))
+    model.save(tmp_path / "model", package.Tokenizer.load(folder / "tok"))
+    file = tmp_path / "model" / "tokenizer.json"
+    text = file.read_bytes()
+    for damaged in (b"", text[:900], text[:900] + b"\xff" + text[901:]):
+        file.write_bytes(damaged)
+        _, errors = msltx("generate", tmp_path / "model", code=1)
+        assert errors.startswith(f"msltx: {file} is not a JSON file")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_output_to_a_full_disk_is_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "msltx", "info"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr == "msltx: No space left on device\n"
 
 
 @pytest.mark.slow

@@ -358,3 +358,13 @@ def test_a_curve_is_numbered_by_its_steps() -> None:
     axis = loss_curve([3.0, 2.0] * 20, first_step=101).splitlines()[-1]
     assert axis.split() == ["101", "140", "steps"]
     assert len(axis) - len("  steps") == 10 + 40
+    drawn = loss_curve([3.0, 2.0, 2.0, 2.0]).splitlines()
+    assert drawn == [line.rstrip() for line in drawn]
+
+
+def test_an_empty_name_is_no_folder(data: Dataset) -> None:
+    model = new_model(data)
+    with pytest.raises(ValueError, match='out is ""; it takes the name of a folder'):
+        msltx.train(model, data, out="", max_steps=1, **FAST)
+    with pytest.raises(ValueError, match='path is ""; it takes the name of a folder'):
+        model.save("")

@@ -39,12 +39,6 @@ std::unique_ptr<GPT> load_llama2c(const std::string& path) {
   return run_released([&] { return exchange::load_llama2c(path, {}); });
 }
 
-// The text of a model folder's tokenizer.json; empty where it has none.
-std::string load_tokenizer_json(const std::string& path) {
-  return run_released(
-      [&] { return exchange::load_model_folder(exchange::resolve_model(path)).tokenizer_json; });
-}
-
 std::string save_checkpoint(TrainStep& step, const std::string& run,
                             const std::string& tokenizer_json, const std::string& state, bool best,
                             int64_t keep) {
@@ -97,7 +91,6 @@ void register_checkpoint(py::module_& m) {
                  py::arg("backend") = py::none(), py::arg("memory_limit") = 0,
                  py::arg("diagnostic") = py::none());
   gpt.def_static("load_llama2c", &load_llama2c, py::arg("path"));
-  m.def("load_tokenizer_json", &load_tokenizer_json, py::arg("path"));
   m.def("save_checkpoint", &save_checkpoint, py::arg("step"), py::arg("run"), py::kw_only(),
         py::arg("tokenizer_json"), py::arg("state"), py::arg("best"), py::arg("keep"));
   m.def("restore_checkpoint", &restore_checkpoint, py::arg("step"), py::arg("path"));

@@ -1,4 +1,4 @@
-"""Checks of whole numbers, with errors that say name, value and limits."""
+"""Checks of arguments, with errors that say name, value and limits."""
 
 from __future__ import annotations
 
@@ -30,3 +30,9 @@ def whole_number(value: Any, name: str, least: int, most: int) -> int:
         limits = f"of at least {least}" if most == MOST_COUNT else f"from {least} to {most}"
         raise InvalidValueError(f"{name} is {value!r}; it takes a whole number {limits}")
     return number
+
+
+def check_folder(name: str, what: str) -> None:
+    """Refuse an empty name, which a shell makes of a variable that is not set."""
+    if not name:
+        raise InvalidValueError(f'{what} is ""; it takes the name of a folder')

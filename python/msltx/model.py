@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msltx import _core
-from msltx._arguments import MOST_COUNT, MOST_SEED, whole_number
+from msltx._arguments import MOST_COUNT, MOST_SEED, check_folder, whole_number
 from msltx._core import GPTConfig, InvalidValueError
 
 if TYPE_CHECKING:
@@ -417,6 +417,7 @@ class GPT:
 
         The folder appears whole or not at all; a model folder of that name is replaced.
         """
+        check_folder(os.fspath(path), "path")
         self._core.save(os.fspath(path), "" if tokenizer is None else tokenizer.to_json())
 
     @classmethod

@@ -131,7 +131,7 @@ def loss_curve(
             "▀" if level == 2 * row + 1 else "▄" if level == 2 * row else " " for level in levels
         )
         value = low + span * (row + 0.5) / height
-        rows.append(f"{value:8.3f} ┤{marks}")
+        rows.append(f"{value:8.3f} ┤{marks}".rstrip())
     rows.append(f"{'':8} └{'─' * columns}")
     last = str(first_step + len(losses) - 1)
     rows.append(f"{'':10}{first_step:<{max(1, columns - len(last))}}{last}  steps")

@@ -17,6 +17,7 @@ import yaml
 from msgspec import Meta, inspect
 
 from msltx import _core
+from msltx._arguments import check_folder
 from msltx._core import FileError, InvalidValueError
 
 __all__ = [
@@ -127,7 +128,18 @@ _GROUPS: dict[str, type[msgspec.Struct]] = {
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 3e-4 as a number, as YAML 1.2 does; PyYAML alone reads a string."""
+    """Reads 3e-4 as a number and refuses a key given twice, as YAML 1.2 does; PyYAML does not."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"has {key.value} twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -165,7 +177,9 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        raise FileError(f"{path}{line} is not valid YAML") from None
+        problem = getattr(error, "problem", None) or ""
+        wrong = problem if problem.endswith(" twice") else "is not valid YAML"
+        raise FileError(f"{path}{line} {wrong}") from None
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -257,7 +271,7 @@ def _check_together(s: TrainingSettings) -> None:
 def _check_paths(s: DataSettings) -> None:
     """Refuse settings of data that name none, or too much."""
     if s.path is None and not s.paths:
-        raise InvalidValueError("data.path is missing")
+        raise InvalidValueError("data.path is missing; --data or a configuration file gives it")
     if s.path is not None and s.paths:
         raise InvalidValueError("data.path and data.paths are both given; a run takes one of them")
     if s.weights is not None and len(s.weights) != len(s.paths or []):
@@ -303,13 +317,18 @@ def convert(
             subject = (given_as or {}).get(name, f"{group}.{name} is {values[name]!r}")
             raise InvalidValueError(f"{subject}; {_refusal(kind, name, values[name])}") from None
         missing = re.search(r"required field `(\w+)`", message)
-        if missing:
-            raise InvalidValueError(f"{group}.{missing.group(1)} is missing") from None
+        if missing:  # there is one such field, run.out
+            name = missing.group(1)
+            raise InvalidValueError(
+                f"{group}.{name} is missing; --{name} or a configuration file gives it"
+            ) from None
         raise InvalidValueError(f"{group}: {message}") from None
     if isinstance(made, TrainingSettings):
         _check_together(made)
     if isinstance(made, DataSettings):
         _check_paths(made)
+    if isinstance(made, RunSettings):
+        check_folder(made.out, "run.out")
     return made
 
 

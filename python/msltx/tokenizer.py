@@ -327,8 +327,8 @@ class Tokenizer:
     @classmethod
     def load_from_model(cls, path: str | os.PathLike[str]) -> Tokenizer | None:
         """Load the tokenizer of a model folder, a checkpoint or a run; None where it has none."""
-        written = _core.load_tokenizer_json(os.fspath(path))
-        return cls.from_json(written) if written else None
+        file = Path(_core.resolve_model(os.fspath(path))) / "tokenizer.json"
+        return cls.load(file) if file.exists() else None
 
     @classmethod
     def from_json(cls, json: str) -> Tokenizer:

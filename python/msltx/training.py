@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import fcntl
 import json
 import math
 import os
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msltx import _core
-from msltx._arguments import MOST_COUNT, whole_number
+from msltx._arguments import MOST_COUNT, check_folder, whole_number
 from msltx._core import Error, FileError, InvalidValueError
 from msltx.data import Batches, Mixture
 from msltx.generation import generate
@@ -192,6 +193,29 @@ class _Log:
 
     def close(self) -> None:
         self._file.close()
+
+
+@contextmanager
+def _sole_writer(run: Path | None) -> Iterator[None]:
+    """Keep a second training out of a run's folder; the system lets go where a process ends."""
+    if run is None:
+        yield
+        return
+    try:
+        folder = os.open(run, os.O_RDONLY)
+    except OSError as error:
+        raise FileError(f"cannot open {run}: {error.strerror}") from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise FileError(f"another training writes to {run} now; choose another folder") from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(folder)
 
 
 class _Trainer:
@@ -550,8 +574,8 @@ def train(
     InvalidValueError
         For a setting out of its limits, or a dataset whose ids the model's vocabulary lacks.
     FileError
-        Where out holds a run already and resume is not set, the dataset was prepared with another
-        tokenizer, or a file cannot be written.
+        Where out holds a run already and resume is not set, another training writes to it, the
+        dataset was prepared with another tokenizer, or a file cannot be written.
     TrainingStopped
         After max_skipped_steps steps in a row with a non-finite loss or gradient norm.
     KeyboardInterrupt
@@ -576,6 +600,8 @@ def train(
             f"the dataset has ids up to {data.vocab_size - 1}; the model's vocab_size is "
             f"{model.config.vocab_size}"
         )
+    if out is not None:
+        check_folder(os.fspath(out), "out")
     path = None if out is None else Path(out)
     if path is not None:
         exists = (path / "checkpoints" / "last").exists()
@@ -596,28 +622,28 @@ def train(
         )
     kept = msgspec.structs.replace(whole, training=merged, data=_place_of(data, whole.data))
     trainer = _Trainer(model, data, kept, path, tokenizer, peak)
-    if resume and path is not None:
-        trainer.resume(path)
-    elif path is not None:  # the last of the checks: one that fails leaves no folder behind
+    if path is not None and not resume:  # the last check: one that fails leaves no folder behind
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"cannot create {path}: {error.strerror}") from None
+    with _sole_writer(path):
+        if resume and path is not None:
+            trainer.resume(path)
+        if not progress:
+            trainer.run(on_step)
+        else:
+            from msltx.progress import announce, training_display
 
-    if progress:
-        from msltx.progress import announce, training_display
+            announce(model, data)
+            with training_display(merged, first_step=trainer.step.next_step) as show:
 
-        announce(model, data)
-        with training_display(merged, first_step=trainer.step.next_step) as show:
+                def both(p: Progress) -> None:
+                    show(p)
+                    if on_step is not None:
+                        on_step(p)
 
-            def both(p: Progress) -> None:
-                show(p)
-                if on_step is not None:
-                    on_step(p)
-
-            trainer.run(both)
-    else:
-        trainer.run(on_step)
+                trainer.run(both)
     return Run(
         model=model,
         path=path,

@@ -101,8 +101,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         bad = error.object[error.start]
         click.echo(f"msltx: the output's encoding, {error.encoding}, has no {bad!a}", err=True)
         return 1
-    except (Error, OSError) as error:
+    except Error as error:
         click.echo(f"msltx: {error}", err=True)
+        return 1
+    except OSError as error:  # of Python's own files, standard output first of all
+        name = f"{error.filename}: " if error.filename else ""
+        click.echo(f"msltx: {name}{error.strerror or error}", err=True)
         return 1
 
 

@@ -223,8 +223,10 @@ def check_writable(path: str, overwrite: bool, name: str) -> None:
 
     Of an existing folder, the place is the file `name` in it.
     """
-    from msltx import FileError
+    from msltx import FileError, InvalidValueError
 
+    if not path:
+        raise InvalidValueError('--out is ""; it takes the name of a file')
     if Path(path).is_dir():
         path = str(Path(path) / name)
     folder = Path(path).parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -27,6 +28,11 @@ def _model_config(fields: dict[str, Any], vocab_size: int) -> Any:
     preset = given.pop("preset", None)
     if preset is not None and not isinstance(preset, str):
         raise InvalidValueError(f"model.preset is {preset!r}; it takes the name of a preset")
+    if preset is None and "context_length" not in given:
+        raise InvalidValueError(
+            "context_length is missing; --preset 4m gives a whole model, and the group model of a "
+            "configuration file its fields"
+        )
     return GPTConfig(**given) if preset is None else GPTConfig.preset(preset, **given)
 
 
@@ -148,11 +154,14 @@ def _train(settings: Settings, resume: bool) -> None:
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = _warn
             run = run_training(model, dataset, out=out, resume=resume, settings=settings)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if last.exists():
+            # A second Ctrl-C, in the midst of what the first had led to, has kept it from saving.
+            twice = isinstance(interrupt.__context__, KeyboardInterrupt)
             click.echo(
-                f"interrupted; saved as {last.resolve()}\ngo on with: "
-                f"msltx train --resume --out {out}",
+                f"interrupted; {'the last checkpoint is' if twice else 'saved as'} "
+                f"{last.resolve()}\ngo on with: "
+                f"msltx train --resume --out {shlex.quote(os.fspath(out))}",
                 err=True,
             )
         raise
