@@ -118,6 +118,16 @@ TEST(SentencePieceFile, RefusesWhatItDoesNotRead) {
             "m.model has a score that is not finite");
 }
 
+// Its pairs would be looked for over the square of its length: half a minute for this one.
+TEST(SentencePieceFile, RefusesPiecesOfAbsurdLengthInBpe) {
+  SentencePieceFile file = small_file(SentencePieceFile::ModelType::bpe);
+  for (char c = 'A'; c <= 'Z'; ++c) file.pieces.push_back({std::string(1, c), -8, Kind::normal});
+  file.pieces.push_back({std::string(1 << 12, 'l'), -9, Kind::normal});
+  EXPECT_EQ(tokenizer_of(file).vocab_size(), 37);
+  file.pieces.back().text += std::string(1 << 19, 'l');
+  EXPECT_THROW(tokenizer_of(file), FileError);
+}
+
 TEST(CharsmapBuild, FindsTheLongest) {
   const Charsmap map(Charsmap::build({{"a", "1"}, {"ab", "22"}, {"\u00e9", ""}, {"xyz", "w"}}));
   EXPECT_EQ(map.longest("abc")->replacement, "22");

@@ -22,6 +22,8 @@ using Kind = SentencePieceFile::Kind;
 
 constexpr char32_t kSpaceSymbol = 0x2581;
 constexpr std::string_view kSpace = "\xE2\x96\x81";
+// Longer ones have no place in a sensible file, and their pairs would take long to find.
+constexpr size_t kMaxPieceBytes = 1 << 12;
 
 std::vector<std::pair<std::string_view, int32_t>> pieces_of_kind(const SentencePieceFile& file,
                                                                  Kind kind) {
@@ -226,6 +228,10 @@ std::shared_ptr<const Model> make_bpe(const SentencePieceFile& file) {
   std::vector<double> scores;
   CharBpeSpec spec{.fuse_unk = true, .byte_fallback = file.byte_fallback};
   for (const auto& piece : file.pieces) {
+    if (piece.text.size() > kMaxPieceBytes) {
+      throw ValueError(
+          concat("has a piece of ", piece.text.size(), " bytes; BPE reads up to ", kMaxPieceBytes));
+    }
     if (piece.kind == Kind::unused) {
       throw ValueError(concat("has the unused piece ", piece.text, ", which BPE does not read"));
     }
