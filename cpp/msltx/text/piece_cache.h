@@ -29,12 +29,12 @@ class PieceCache {
   // The entry of the piece, or null.
   const Entry* find(const PieceKey& key) const {
     const Set& set = sets_[place_of(key)];
-    if (set.entries[0].key == key) return &set.entries[0];
-    if (set.entries[1].key == key) return &set.entries[1];
-    return nullptr;
+    // Either entry as likely: chosen without a branch.
+    const Entry& entry = set.entries[set.entries[1].key == key];
+    return entry.key == key ? &entry : nullptr;
   }
-  std::span<const int32_t> overflow(const Entry& entry) const {
-    return {overflow_.data() + entry.ids[0], entry.count};
+  std::span<const int32_t> ids(const Entry& entry) const {
+    return {entry.count <= kInlineIds ? entry.ids : overflow_.data() + entry.ids[0], entry.count};
   }
 
   // The piece is not there yet. Of its set the entry that came first goes.

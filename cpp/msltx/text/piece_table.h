@@ -2,6 +2,8 @@
 // with their length; longer ones as a hash and a place in a byte arena.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -29,26 +31,38 @@ struct PieceKey {
 
   static bool fits(std::string_view piece) { return piece.size() <= kInlineBytes; }
 
-  // The key of a piece of 1 to 15 bytes. `readable` is how many bytes may be read from its start:
-  // with 16, two loads and two masks do.
-  static PieceKey of(std::string_view piece, size_t readable) {
+  // The key of a piece of 1 byte or more from whose beginning 16 bytes may be read. One that does
+  // not fit gives a key that no piece has.
+  static PieceKey at(const char* piece, size_t size) {
+    struct Mask {
+      uint64_t low, high, length;
+    };
     static_assert(std::endian::native == std::endian::little,
                   "keys are cut from little-endian words");
+    static constexpr auto kMasks = [] {
+      std::array<Mask, kInlineBytes + 2> masks{};
+      for (size_t n = 1; n <= kInlineBytes; ++n) {
+        masks[n].low = n >= 8 ? ~uint64_t{0} : (uint64_t{1} << 8 * n) - 1;
+        masks[n].high = n <= 8 ? 0 : (uint64_t{1} << 8 * (n - 8)) - 1;
+        masks[n].length = static_cast<uint64_t>(n) << 56;
+      }
+      masks[kInlineBytes + 1].length = ~uint64_t{0};
+      return masks;
+    }();
+    const Mask& mask = kMasks[std::min(size, kInlineBytes + 1)];
     PieceKey key;
-    const size_t n = piece.size();
-    if (readable >= 16) {
-      std::memcpy(&key.low, piece.data(), 8);
-      std::memcpy(&key.high, piece.data() + 8, 8);
-      if (n < 8) key.low &= (uint64_t{1} << 8 * n) - 1;
-      key.high &= n <= 8 ? 0 : (uint64_t{1} << 8 * (n - 8)) - 1;
-    } else {
-      char bytes[16] = {};
-      std::memcpy(bytes, piece.data(), n);
-      std::memcpy(&key.low, bytes, 8);
-      std::memcpy(&key.high, bytes + 8, 8);
-    }
-    key.high |= static_cast<uint64_t>(n) << 56;
+    std::memcpy(&key.low, piece, 8);
+    std::memcpy(&key.high, piece + 8, 8);
+    key.low &= mask.low;
+    key.high = (key.high & mask.high) | mask.length;
     return key;
+  }
+  // The same where `readable` bytes may be read, the piece's own at least.
+  static PieceKey of(std::string_view piece, size_t readable) {
+    if (readable >= 16) return at(piece.data(), piece.size());
+    char bytes[16] = {};
+    std::memcpy(bytes, piece.data(), std::min(piece.size(), sizeof bytes));
+    return at(bytes, piece.size());
   }
   uint64_t hash() const {
     return fold_product(low ^ 0x9E3779B97F4A7C15u, high ^ 0xD6E8FEB86659FD93u);

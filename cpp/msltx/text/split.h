@@ -90,6 +90,17 @@ struct Gpt2Split : SplitTools {
     return run(q, end, kind);
   }
 
+  // Bytes of a contraction at p, an apostrophe; 0: none.
+  static int contraction(const char* p, const char* end) {
+    if (end - p < 2) return 0;
+    const char a = p[1];
+    if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
+    if (end - p < 3) return 0;
+    const char b = p[2];
+    if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l')) return 3;
+    return 0;
+  }
+
  private:
   // White space from p on, q past its first character: all of it at the end of the text, else all
   // but the last character, which goes with (or stands before) what follows; one alone is a piece.
@@ -102,16 +113,6 @@ struct Gpt2Split : SplitTools {
       q = after;
     }
     return end;
-  }
-
-  static int contraction(const char* p, const char* end) {
-    if (end - p < 2) return 0;
-    const char a = p[1];
-    if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
-    if (end - p < 3) return 0;
-    const char b = p[2];
-    if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l')) return 3;
-    return 0;
   }
 };
 

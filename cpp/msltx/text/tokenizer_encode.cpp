@@ -107,54 +107,74 @@ void Tokenizer::State::encode_piece(std::string_view piece, Workspace& workspace
   bpe.encode_piece(piece, workspace.scratch, out);
 }
 
-// A few pieces at a time: cut, then looked up, so that the cache's memory is on its way meanwhile.
+// A few pieces at a time: keys first, then looked up, so that the cache's memory is on its way
+// meanwhile.
 template <class Split>
 void Tokenizer::State::encode_pieces(std::string_view text, Workspace& workspace,
                                      std::vector<int32_t>& out) const {
-  constexpr size_t kPieces = 32;
-  std::string_view pieces[kPieces];
+  PieceScan& scan = workspace.scan;
+  const char* p = text.data();
+  const char* const end = p + text.size();
+  while (p < end) {
+    scan.cut<Split>(p, end);
+    encode_scanned(scan, workspace, out);
+    p += scan.ends().back();
+  }
+}
+
+void Tokenizer::State::encode_scanned(const PieceScan& scan, Workspace& workspace,
+                                      std::vector<int32_t>& out) const {
+  constexpr size_t kPieces = 64;
   PieceKey keys[kPieces];
   // Ids gather here first: three are written whatever the count, which needs no branch.
   int32_t buffer[(kPieces + 1) * PieceCache::kInlineIds];
   PieceCache& cache = workspace.cache;
-  const char* p = text.data();
-  const char* const end = p + text.size();
-  while (p < end) {
-    size_t count = 0;
-    for (; count < kPieces && p < end; ++count) {
-      const char* const q = Split::next(p, end);
-      pieces[count] = {p, static_cast<size_t>(q - p)};
-      if (PieceKey::fits(pieces[count])) {
-        keys[count] = PieceKey::of(pieces[count], static_cast<size_t>(end - p));
-        cache.prefetch(keys[count]);
-      }
-      p = q;
+  const char* const text = scan.text();
+  const std::span<const uint32_t> ends = scan.ends();
+  uint32_t begin = 0;  // of the next piece, in text
+  for (size_t first = 0; first < ends.size(); first += kPieces) {
+    const size_t count = std::min(kPieces, ends.size() - first);
+    const uint32_t first_begin = begin;
+    for (size_t i = 0; i < count; ++i) {
+      const char* const piece = text + begin;
+      const size_t size = ends[first + i] - begin;
+      keys[i] = PieceKey::of({piece, size}, static_cast<size_t>(scan.readable_end() - piece));
+      cache.prefetch(keys[i]);
+      begin = ends[first + i];
     }
     size_t n = 0;
-    const auto flush = [&] {
-      out.insert(out.end(), buffer, buffer + n);
-      n = 0;
-    };
+    uint32_t piece_begin = first_begin;
     for (size_t i = 0; i < count; ++i) {
-      const bool fits = PieceKey::fits(pieces[i]);
-      if (const auto* entry = fits ? cache.find(keys[i]) : nullptr) {
-        if (entry->count <= PieceCache::kInlineIds) {
-          std::memcpy(buffer + n, entry->ids, sizeof entry->ids);
-          n += entry->count;
-        } else {
-          flush();
-          const auto many = cache.overflow(*entry);
-          out.insert(out.end(), many.begin(), many.end());
-        }
-        continue;
+      const PieceCache::Entry* const entry = cache.find(keys[i]);
+      if (entry && entry->count <= PieceCache::kInlineIds) [[likely]] {
+        std::memcpy(buffer + n, entry->ids, sizeof entry->ids);
+        n += entry->count;
+      } else {
+        out.insert(out.end(), buffer, buffer + n);
+        n = 0;
+        encode_rare(std::string_view(text + piece_begin, ends[first + i] - piece_begin), keys[i],
+                    entry, workspace, out);
       }
-      flush();
-      const size_t before = out.size();
-      encode_piece(pieces[i], workspace, out);
-      if (fits) cache.put(keys[i], std::span(out).subspan(before));
+      piece_begin = ends[first + i];
     }
-    flush();
+    out.insert(out.end(), buffer, buffer + n);
   }
+}
+
+// A piece of many ids, or one that the cache has not or cannot have.
+void Tokenizer::State::encode_rare(std::string_view piece, const PieceKey& key,
+                                   const PieceCache::Entry* entry, Workspace& workspace,
+                                   std::vector<int32_t>& out) const {
+  PieceCache& cache = workspace.cache;
+  if (!PieceKey::fits(piece)) return encode_piece(piece, workspace, out);
+  if (entry) {
+    const auto known = cache.ids(*entry);
+    out.insert(out.end(), known.begin(), known.end());
+    return;
+  }
+  const size_t before = out.size();
+  encode_piece(piece, workspace, out);
+  cache.put(key, std::span(out).subspan(before));
 }
 
 void Tokenizer::State::encode(std::string_view text, bool add_special_tokens, Workspace& workspace,

@@ -110,12 +110,8 @@ void Tokenizer::State::encode_through_pipeline(std::string_view text, Workspace&
     const bool fits = PieceKey::fits(written);
     const PieceKey key = fits ? PieceKey::of(written, written.size()) : PieceKey();
     if (const auto* entry = fits ? workspace.cache.find(key) : nullptr) {
-      if (entry->count <= PieceCache::kInlineIds) {
-        out.insert(out.end(), entry->ids, entry->ids + entry->count);
-      } else {
-        const auto many = workspace.cache.overflow(*entry);
-        out.insert(out.end(), many.begin(), many.end());
-      }
+      const auto ids_of = workspace.cache.ids(*entry);
+      out.insert(out.end(), ids_of.begin(), ids_of.end());
       continue;
     }
     tokenize(written, workspace);

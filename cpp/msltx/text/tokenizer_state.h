@@ -13,6 +13,7 @@
 #include "msltx/text/decoder.h"
 #include "msltx/text/normalizer.h"
 #include "msltx/text/piece_cache.h"
+#include "msltx/text/piece_scan.h"
 #include "msltx/text/post_processor.h"
 #include "msltx/text/pre_tokenizer.h"
 #include "msltx/text/tokenizer.h"
@@ -21,6 +22,7 @@ namespace msltx::text {
 
 // What one caller of encode works in. Kept between calls, so that the cache stays warm.
 struct Tokenizer::Workspace {
+  PieceScan scan;
   PieceCache cache;
   BpeModel::Scratch scratch;
   ModelScratch model_scratch;
@@ -77,6 +79,9 @@ struct Tokenizer::State {
   void encode_pieces(std::string_view text, Workspace& workspace, std::vector<int32_t>& out) const;
   template <class Split>
   void encode_pieces(std::string_view text, Workspace& workspace, std::vector<int32_t>& out) const;
+  void encode_scanned(const PieceScan& scan, Workspace& workspace, std::vector<int32_t>& out) const;
+  void encode_rare(std::string_view piece, const PieceKey& key, const PieceCache::Entry* entry,
+                   Workspace& workspace, std::vector<int32_t>& out) const;
   void encode_piece(std::string_view piece, Workspace& workspace, std::vector<int32_t>& out) const;
 
   // tokenizer_pipeline.cpp
