@@ -67,7 +67,10 @@ struct PieceKey {
   uint64_t hash() const {
     return fold_product(low ^ 0x9E3779B97F4A7C15u, high ^ 0xD6E8FEB86659FD93u);
   }
-  bool operator==(const PieceKey&) const = default;
+  // Without a branch between the halves.
+  bool operator==(const PieceKey& other) const {
+    return ((low ^ other.low) | (high ^ other.high)) == 0;
+  }
 };
 
 // Distinct pieces and how often each was seen. Grows with the number of distinct pieces only.

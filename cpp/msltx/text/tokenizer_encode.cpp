@@ -126,6 +126,7 @@ void Tokenizer::State::encode_scanned(const PieceScan& scan, Workspace& workspac
                                       std::vector<int32_t>& out) const {
   constexpr size_t kPieces = 64;
   PieceKey keys[kPieces];
+  uint32_t places[kPieces];
   // Ids gather here first: three are written whatever the count, which needs no branch.
   int32_t buffer[(kPieces + 1) * PieceCache::kInlineIds];
   PieceCache& cache = workspace.cache;
@@ -139,13 +140,13 @@ void Tokenizer::State::encode_scanned(const PieceScan& scan, Workspace& workspac
       const char* const piece = text + begin;
       const size_t size = ends[first + i] - begin;
       keys[i] = PieceKey::of({piece, size}, static_cast<size_t>(scan.readable_end() - piece));
-      cache.prefetch(keys[i]);
+      places[i] = cache.prefetch(keys[i]);
       begin = ends[first + i];
     }
     size_t n = 0;
     uint32_t piece_begin = first_begin;
     for (size_t i = 0; i < count; ++i) {
-      const PieceCache::Entry* const entry = cache.find(keys[i]);
+      const PieceCache::Entry* const entry = cache.find(keys[i], places[i]);
       if (entry && entry->count <= PieceCache::kInlineIds) [[likely]] {
         std::memcpy(buffer + n, entry->ids, sizeof entry->ids);
         n += entry->count;
