@@ -5,6 +5,7 @@
 #include <random>
 
 #include "msltx/text/split_pattern.h"
+#include "msltx/text/word_cut.h"
 
 namespace msltx::text {
 namespace {
@@ -61,6 +62,7 @@ void expect_equal(const std::string& text) {
       ASSERT_EQ(one_by_one<Split>(text), scanned<Split>(text)) << name;
     });
   }
+  ASSERT_EQ(one_by_one<WordCut>(text), scanned<WordCut>(text));
 }
 
 TEST(PieceScan, CutsAsThePatternsDo) {

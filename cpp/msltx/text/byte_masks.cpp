@@ -21,6 +21,7 @@ void find_byte_masks(const char* text, size_t blocks, ByteMasks* out) {
       m.space |= c == ' ' ? bit : 0;
       m.newline |= c == '\n' || c == '\r' ? bit : 0;
       m.apostrophe |= c == '\'' ? bit : 0;
+      m.control |= (c >= 0 && c < 0x20) || c == 0x7F ? bit : 0;
       m.high |= kind == AsciiClasses::kNotAscii ? bit : 0;
     }
     out[k] = m;

@@ -14,6 +14,7 @@ struct ByteMasks {      // of 64 bytes; bit i is byte i
   uint64_t space;       // ' '
   uint64_t newline;     // \r and \n
   uint64_t apostrophe;  // '
+  uint64_t control;     // below 0x20 and 0x7F
   uint64_t high;        // bytes of characters beyond ASCII
 };
 

@@ -45,6 +45,7 @@ void find_byte_masks(const char* text, size_t blocks, ByteMasks* out) {
       m.space |= bits_of(space) << i;
       m.newline |= bits_of(hn::Or(is('\n'), is('\r'))) << i;
       m.apostrophe |= bits_of(is('\'')) << i;
+      m.control |= bits_of(hn::Or(hn::Lt(v, hn::Set(d, 0x20)), is(0x7F))) << i;
       m.high |= bits_of(hn::Gt(v, hn::Set(d, 0x7F))) << i;
     }
     out[k] = m;

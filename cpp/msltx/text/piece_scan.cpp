@@ -4,8 +4,10 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "msltx/base/error.h"
+#include "msltx/text/word_cut.h"
 
 namespace msltx::text {
 namespace {
@@ -19,6 +21,10 @@ template <>
 struct Rules<Gpt2Split> {
   static constexpr bool kKnown = true;
   static constexpr int kDigits = 0;  // a piece has any number of digits
+};
+template <>
+struct Rules<WordCut> {
+  static constexpr bool kKnown = true;
 };
 template <int kMost, bool kWholeEnd>
 struct Rules<WordSplit<kMost, kWholeEnd>> {
@@ -95,9 +101,15 @@ bool PieceScan::widen_masks(size_t size) {
       const size_t at = 64 * k + static_cast<size_t>(std::countr_zero(left));
       if (at >= size) return true;
       const char* q = text_ + at;
-      const CharClass kind = class_of(decode_utf8(q));
-      if (kind == CharClass::space) return false;
-      if (kind == CharClass::number && Rules<Split>::kDigits > 0) return false;
+      const char32_t c = decode_utf8(q);
+      CharClass kind = class_of(c);
+      if constexpr (std::is_same_v<Split, WordCut>) {
+        // Letters here are the plain ones.
+        kind = WordCut::is_plain_letter(c) ? CharClass::letter : CharClass::other;
+      } else {
+        if (kind == CharClass::space) return false;
+        if (kind == CharClass::number && Rules<Split>::kDigits > 0) return false;
+      }
       const auto after = static_cast<size_t>(q - text_);
       for (size_t i = at; i < after; ++i) {
         const uint64_t bit = uint64_t{1} << (i % 64);
@@ -142,6 +154,21 @@ void PieceScan::find_starts<Gpt2Split>(size_t size, bool /*at_end*/) {
     starts_[k] = (runs & ~space(m.space)) | (m.white & ~(white(m.white) & white_after));
   }
   apply_contractions<Gpt2Split>(size);
+}
+
+// A space alone between two plain characters begins a word.
+template <>
+void PieceScan::find_starts<WordCut>(size_t size, bool /*at_end*/) {
+  const size_t blocks = (size + 63) / 64;
+  const auto plain_of = [](const ByteMasks& m) {
+    return m.letter | ~(m.space | m.control | m.high);
+  };
+  Shifted plain;
+  for (size_t k = 0; k < blocks; ++k) {
+    const uint64_t mine = plain_of(masks_[k]);
+    const uint64_t after = mine >> 1 | plain_of(masks_[k + 1]) << 63;
+    starts_[k] = masks_[k].space & plain(mine) & after;
+  }
 }
 
 template <class Split>
@@ -281,7 +308,7 @@ void PieceScan::cut(const char* p, const char* end) {
     }
     const size_t blocks = (size + 63) / 64;
     find_byte_masks(text_, blocks, masks_);
-    masks_[blocks] = {.white = ~uint64_t{0}};
+    masks_[blocks] = {.white = ~uint64_t{0}, .space = ~uint64_t{0}};
     if (!widen_masks<Split>(size)) return cut_each<Split>(p, end, size);
     find_starts<Split>(size, at_end);
     collect(size, at_end);
@@ -294,5 +321,6 @@ template void PieceScan::cut<Llama3Split>(const char*, const char*);
 template void PieceScan::cut<Cl100kSplit>(const char*, const char*);
 template void PieceScan::cut<Qwen2Split>(const char*, const char*);
 template void PieceScan::cut<O200kSplit>(const char*, const char*);
+template void PieceScan::cut<WordCut>(const char*, const char*);
 
 }  // namespace msltx::text

@@ -13,6 +13,7 @@
 #include "msltx/text/tokenizer_state.h"
 #include "msltx/text/unigram.h"
 #include "msltx/text/word_level.h"
+#include "msltx/text/word_rules.h"
 #include "msltx/text/wordpiece.h"
 
 namespace msltx::text {
@@ -162,6 +163,11 @@ void Tokenizer::State::make_matchers() {
   }
   raw_matcher = TokenMatcher(std::move(raw));
   normalized_matcher = TokenMatcher(std::move(normalized));
+  if (!spec.model || tracks_always || !normalized_matcher.empty()) return;
+  const WordRules rules =
+      find_word_rules(Json(normalizer_json(spec)), Json(pre_tokenizer_json(spec)), *spec.model);
+  by_words = rules.hold;
+  inner_normalizer = make_normalizer(rules.inner_normalizer);
 }
 
 void Tokenizer::State::make_byte_level() {

@@ -2,13 +2,14 @@
 // shared out to workers. Text is cut only where a pre-token is sure to begin, so the ids do not
 // depend on it.
 #include <algorithm>
-#include <cstring>
 
 #include "msltx/base/error.h"
 #include "msltx/text/hf_unicode.h"
+#include "msltx/text/piece_lookup.h"
 #include "msltx/text/split_pattern.h"
 #include "msltx/text/tokenizer.h"
 #include "msltx/text/tokenizer_state.h"
+#include "msltx/text/word_cut.h"
 
 namespace msltx::text {
 namespace {
@@ -25,17 +26,19 @@ void check_valid(std::string_view text) {
 // The parts of a text that tasks take: stretches of text, and added tokens found between them.
 struct Part {
   std::string_view text;
-  int32_t token = -1;  // else an added token
+  int32_t token = -1;           // else an added token
+  bool from_beginning = false;  // where text is cut into words: not behind a word
 };
 
-void cut_into_parts(std::string_view text, std::vector<Part>& parts) {
-  while (text.size() > kTaskBytes) {
-    size_t at = kTaskBytes;
-    while (at < text.size() && !SplitTools::is_boundary(text.data(), text.data() + at)) ++at;
-    parts.push_back({text.substr(0, at)});
+// may_cut(begin, at): the text may be cut at `at`.
+template <class MayCut>
+void cut_into_parts(std::string_view text, std::vector<Part>& parts, MayCut&& may_cut) {
+  for (bool from_beginning = true; !text.empty(); from_beginning = false) {
+    size_t at = std::min(kTaskBytes, text.size());
+    while (at < text.size() && !may_cut(text.data(), text.data() + at)) ++at;
+    parts.push_back({.text = text.substr(0, at), .from_beginning = from_beginning});
     text.remove_prefix(at);
   }
-  if (!text.empty()) parts.push_back({text});
 }
 
 }  // namespace
@@ -58,7 +61,13 @@ Tokenizer::Lease::~Lease() {
 
 void Tokenizer::State::encode_text(std::string_view text, Workspace& workspace,
                                    std::vector<int32_t>& out) const {
-  if (!byte_level()) return encode_through_pipeline(text, workspace, out);
+  if (!byte_level()) {
+    if (!by_words) return encode_through_pipeline(text, normalizer.get(), workspace, out);
+    return for_each_segment(
+        raw_matcher, text,
+        [&](std::string_view segment) { encode_words(segment, true, workspace, out); },
+        [&](int32_t id, std::string_view) { out.push_back(id); });
+  }
   for_each_segment(
       raw_matcher, text,
       [&](std::string_view segment) {
@@ -107,75 +116,33 @@ void Tokenizer::State::encode_piece(std::string_view piece, Workspace& workspace
   bpe.encode_piece(piece, workspace.scratch, out);
 }
 
-// A few pieces at a time: keys first, then looked up, so that the cache's memory is on its way
-// meanwhile.
 template <class Split>
 void Tokenizer::State::encode_pieces(std::string_view text, Workspace& workspace,
                                      std::vector<int32_t>& out) const {
-  PieceScan& scan = workspace.scan;
+  for (const char *p = text.data(), *const end = p + text.size(); p < end;) {
+    workspace.scan.cut<Split>(p, end);
+    p += workspace.scan.ends().back();
+    look_up_pieces(workspace.scan, workspace.cache, out,
+                   [&](std::string_view piece) { encode_piece(piece, workspace, out); });
+  }
+}
+
+// The first word of a text may be normalized in its own way; the others are looked up.
+void Tokenizer::State::encode_words(std::string_view text, bool from_beginning,
+                                    Workspace& workspace, std::vector<int32_t>& out) const {
   const char* p = text.data();
   const char* const end = p + text.size();
+  if (from_beginning) {
+    p = WordCut::next(p, end);
+    encode_through_pipeline({text.data(), p}, normalizer.get(), workspace, out);
+  }
   while (p < end) {
-    scan.cut<Split>(p, end);
-    encode_scanned(scan, workspace, out);
-    p += scan.ends().back();
+    workspace.scan.cut<WordCut>(p, end);
+    p += workspace.scan.ends().back();
+    look_up_pieces(workspace.scan, workspace.words, out, [&](std::string_view word) {
+      encode_through_pipeline(word, inner_normalizer.get(), workspace, out);
+    });
   }
-}
-
-void Tokenizer::State::encode_scanned(const PieceScan& scan, Workspace& workspace,
-                                      std::vector<int32_t>& out) const {
-  constexpr size_t kPieces = 64;
-  PieceKey keys[kPieces];
-  uint32_t places[kPieces];
-  // Ids gather here first: three are written whatever the count, which needs no branch.
-  int32_t buffer[(kPieces + 1) * PieceCache::kInlineIds];
-  PieceCache& cache = workspace.cache;
-  const char* const text = scan.text();
-  const std::span<const uint32_t> ends = scan.ends();
-  uint32_t begin = 0;  // of the next piece, in text
-  for (size_t first = 0; first < ends.size(); first += kPieces) {
-    const size_t count = std::min(kPieces, ends.size() - first);
-    const uint32_t first_begin = begin;
-    for (size_t i = 0; i < count; ++i) {
-      const char* const piece = text + begin;
-      const size_t size = ends[first + i] - begin;
-      keys[i] = PieceKey::of({piece, size}, static_cast<size_t>(scan.readable_end() - piece));
-      places[i] = cache.prefetch(keys[i]);
-      begin = ends[first + i];
-    }
-    size_t n = 0;
-    uint32_t piece_begin = first_begin;
-    for (size_t i = 0; i < count; ++i) {
-      const PieceCache::Entry* const entry = cache.find(keys[i], places[i]);
-      if (entry && entry->count <= PieceCache::kInlineIds) [[likely]] {
-        std::memcpy(buffer + n, entry->ids, sizeof entry->ids);
-        n += entry->count;
-      } else {
-        out.insert(out.end(), buffer, buffer + n);
-        n = 0;
-        encode_rare(std::string_view(text + piece_begin, ends[first + i] - piece_begin), keys[i],
-                    entry, workspace, out);
-      }
-      piece_begin = ends[first + i];
-    }
-    out.insert(out.end(), buffer, buffer + n);
-  }
-}
-
-// A piece of many ids, or one that the cache has not or cannot have.
-void Tokenizer::State::encode_rare(std::string_view piece, const PieceKey& key,
-                                   const PieceCache::Entry* entry, Workspace& workspace,
-                                   std::vector<int32_t>& out) const {
-  PieceCache& cache = workspace.cache;
-  if (!PieceKey::fits(piece)) return encode_piece(piece, workspace, out);
-  if (entry) {
-    const auto known = cache.ids(*entry);
-    out.insert(out.end(), known.begin(), known.end());
-    return;
-  }
-  const size_t before = out.size();
-  encode_piece(piece, workspace, out);
-  cache.put(key, std::span(out).subspan(before));
 }
 
 void Tokenizer::State::encode(std::string_view text, bool add_special_tokens, Workspace& workspace,
@@ -206,7 +173,8 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
 
 std::vector<int32_t> Tokenizer::encode_parallel(std::string_view text, Executor& executor,
                                                 bool add_special_tokens) const {
-  if (text.size() <= kTaskBytes || !state_->byte_level()) {
+  const bool by_words = state_->by_words && state_->affixes_only;
+  if (text.size() <= kTaskBytes || !(state_->byte_level() || by_words)) {
     return encode(text, add_special_tokens);
   }
   check_valid(text);
@@ -216,14 +184,16 @@ std::vector<int32_t> Tokenizer::encode_parallel(std::string_view text, Executor&
       [&](std::string_view segment) {
         // A token with a space inside that is found later must not be cut, nor what a normalizer
         // may make of a space and its neighbours.
-        if (state_->normalized_matcher.spans_spaces() ||
-            (state_->normalizer && !state_->spec.lowercase)) {
-          parts.push_back({segment});
+        if (by_words) {
+          cut_into_parts(segment, parts, WordCut::may_cut);
+        } else if (state_->normalized_matcher.spans_spaces() ||
+                   (state_->normalizer && !state_->spec.lowercase)) {
+          parts.push_back({.text = segment});
         } else {
-          cut_into_parts(segment, parts);
+          cut_into_parts(segment, parts, SplitTools::is_boundary);
         }
       },
-      [&](int32_t id, std::string_view) { parts.push_back({{}, id}); });
+      [&](int32_t id, std::string_view) { parts.push_back({.token = id}); });
 
   std::vector<size_t> first_of_task{0};
   size_t bytes = 0;
@@ -242,6 +212,8 @@ std::vector<int32_t> Tokenizer::encode_parallel(std::string_view text, Executor&
     for (size_t i = first_of_task[k]; i < first_of_task[k + 1]; ++i) {
       if (parts[i].token >= 0) {
         ids[k].push_back(parts[i].token);
+      } else if (by_words) {
+        state_->encode_words(parts[i].text, parts[i].from_beginning, *workspace, ids[k]);
       } else {
         state_->encode_text(parts[i].text, *workspace, ids[k]);
       }

@@ -41,7 +41,8 @@ class CharacterPlaces {
 
 // Added tokens are looked for in the text as it came, then in what the normalizer makes of the
 // rest.
-std::vector<Piece> Tokenizer::State::pieces_of(std::string_view text, bool tracked) const {
+std::vector<Piece> Tokenizer::State::pieces_of(std::string_view text, const Normalizer* with,
+                                               bool tracked) const {
   std::vector<Piece> pieces;
   const AlignedText whole(text, tracked);
   const auto place = [](std::string_view part, const std::string& of) {
@@ -49,7 +50,7 @@ std::vector<Piece> Tokenizer::State::pieces_of(std::string_view text, bool track
     return std::pair(begin, begin + part.size());
   };
   const auto add_normalized = [&](AlignedText part) {
-    if (normalizer) normalizer->normalize(part);
+    if (with) with->normalize(part);
     if (part.empty()) return;
     if (normalized_matcher.empty()) {
       pieces.push_back({std::move(part)});
@@ -99,9 +100,10 @@ void Tokenizer::State::tokenize(const std::string& piece, Workspace& workspace) 
   }
 }
 
-void Tokenizer::State::encode_through_pipeline(std::string_view text, Workspace& workspace,
+void Tokenizer::State::encode_through_pipeline(std::string_view text, const Normalizer* with,
+                                               Workspace& workspace,
                                                std::vector<int32_t>& out) const {
-  for (const Piece& piece : pieces_of(text, tracks_always)) {
+  for (const Piece& piece : pieces_of(text, with, tracks_always)) {
     if (piece.token >= 0) {
       out.push_back(piece.token);
       continue;
@@ -128,7 +130,7 @@ Encoding Tokenizer::encode_places(std::string_view text) const {
   const Lease workspace(*state_);
   const CharacterPlaces places(text);
   Encoding encoding;
-  const std::vector<Piece> pieces = state_->pieces_of(text, true);
+  const std::vector<Piece> pieces = state_->pieces_of(text, state_->normalizer.get(), true);
   for (size_t word = 0; word < pieces.size(); ++word) {
     const Piece& piece = pieces[word];
     const auto number = static_cast<int32_t>(word);

@@ -24,6 +24,7 @@ namespace msltx::text {
 struct Tokenizer::Workspace {
   PieceScan scan;
   PieceCache cache;
+  PieceCache words;  // of texts that are cut into words
   BpeModel::Scratch scratch;
   ModelScratch model_scratch;
   std::vector<PieceToken> tokens;
@@ -53,6 +54,8 @@ struct Tokenizer::State {
   // A pre-tokenizer asks where pieces stand in the text as it came: places are kept for ids too.
   bool tracks_always = false;
   std::optional<int32_t> shown_as_written;  // the unknown token of Unigram, in Encoding::tokens
+  bool by_words = false;                    // see word_rules.h
+  std::unique_ptr<const Normalizer> inner_normalizer;
   bool affixes_only = true;  // the post-processor puts spec.prefix and spec.suffix around
 
   // Workspaces at rest, the one used last on top.
@@ -79,15 +82,14 @@ struct Tokenizer::State {
   void encode_pieces(std::string_view text, Workspace& workspace, std::vector<int32_t>& out) const;
   template <class Split>
   void encode_pieces(std::string_view text, Workspace& workspace, std::vector<int32_t>& out) const;
-  void encode_scanned(const PieceScan& scan, Workspace& workspace, std::vector<int32_t>& out) const;
-  void encode_rare(std::string_view piece, const PieceKey& key, const PieceCache::Entry* entry,
-                   Workspace& workspace, std::vector<int32_t>& out) const;
   void encode_piece(std::string_view piece, Workspace& workspace, std::vector<int32_t>& out) const;
 
   // tokenizer_pipeline.cpp
-  std::vector<Piece> pieces_of(std::string_view text, bool tracked) const;
+  std::vector<Piece> pieces_of(std::string_view text, const Normalizer* with, bool tracked) const;
   void tokenize(const std::string& piece, Workspace& workspace) const;
-  void encode_through_pipeline(std::string_view text, Workspace& workspace,
+  void encode_words(std::string_view text, bool from_beginning, Workspace& workspace,
+                    std::vector<int32_t>& out) const;
+  void encode_through_pipeline(std::string_view text, const Normalizer* with, Workspace& workspace,
                                std::vector<int32_t>& out) const;
 };
 
