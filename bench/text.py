@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Tokenizers side by side: msltx and the Hugging Face library, on one text, in one run.
+"""Tokenizers side by side on one text, in one run: training, encoding, one short string.
 
-    python bench/text.py books.txt --vocab-size 8192 30000 --threads 2
+    python bench/text.py encode books.txt --tokenizers DIR --peer-python PYTHON
+    python bench/text.py train books.txt --vocab-size 30000
+    python bench/text.py short
 
-Training is compared in merges, encoding in ids: a figure stands only where they are equal. "cold"
-is the first call of a fresh tokenizer, "warm" the median of the later ones. The library encodes one
-text on one thread; whole texts are therefore timed at one thread, batches of lines at all.
+Every contender runs in a process of its own (bench/text_worker.py), in turns; medians over the
+rounds are shown. "cold" is the first call of a tokenizer just loaded, "warm" the median of the
+calls after it. All get the text in memory and all threads; what a library can share out to them
+only as several texts gets it cut before words. Ids are compared with ours, and a figure of other
+ids says so. Peers that are not installed are named and left out.
 """
 
 from __future__ import annotations
@@ -15,133 +19,127 @@ import json
 import os
 import platform
 import statistics
-import tempfile
-import time
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-SPECIAL = ["[PAD]", "[UNK]", "[BOS]", "[EOS]"]
+WORKER = Path(__file__).with_name("text_worker.py")
+WORKER_TIMEOUT = 1800  # seconds
+# Some machines export values that halve OpenBLAS, which NumPy uses.
+MISLEADING_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+#: Tokenizer files and who reads them besides us; a share of the text for the slow ones.
+ENCODERS: dict[str, dict[str, float]] = {
+    "gpt2.json": {"gigatoken": 1.0, "tiktoken": 0.5, "tokenizers": 0.2},
+    "llama3.json": {"gigatoken": 1.0, "tokenizers": 0.2},
+    "cl100k_base.tiktoken": {"gigatoken": 1.0, "tiktoken": 0.5},
+    "llama2.json": {"gigatoken": 1.0, "tokenizers": 0.05},
+    "bert_base_cased.json": {"tokenizers": 0.2},
+    "xlnet_base_cased.json": {"tokenizers": 0.2},
+}
+TRAINERS: dict[str, tuple[str, ...]] = {
+    "bpe": ("tokenizers", "rustbpe", "gigatoken", "sentencepiece"),
+    "unigram": ("sentencepiece",),
+}
 
 
-def seconds(call: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
-    begin = time.perf_counter()
-    result = call(*arguments)
-    return time.perf_counter() - begin, result
+class Runner:
+    """Workers, and what they answered."""
+
+    def __init__(self, peer_python: str, threads: int) -> None:
+        self.peer_python = peer_python
+        self.threads = threads
+        self.missing: set[str] = set()
+
+    def run(self, contender: str, *arguments: object) -> dict[str, Any] | None:
+        """Return the answer of a worker; None where the library is not installed."""
+        if contender in self.missing:
+            return None
+        environment = {k: v for k, v in os.environ.items() if k not in MISLEADING_VARIABLES}
+        # Read by the libraries when they start their threads.
+        environment |= {"RAYON_NUM_THREADS": str(self.threads), "TOKENIZERS_PARALLELISM": "true"}
+        python = sys.executable if contender == "msltx" else self.peer_python
+        command = [python, str(WORKER), contender, str(self.threads), *map(str, arguments)]
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, timeout=WORKER_TIMEOUT, text=True
+        )
+        if done.returncode != 0:
+            raise SystemExit(f"bench/text.py: {contender} failed: {' '.join(command)}")
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        if "missing" in answer:
+            self.missing.add(contender)
+            print(f"{contender} is not installed ({answer['missing']})", flush=True)
+            return None
+        return answer
 
 
-def merges_of(tokenizer_json: str) -> list[tuple[str, ...]]:
-    merges = json.loads(tokenizer_json)["model"]["merges"]
-    return [tuple(m.split(" ") if isinstance(m, str) else m) for m in merges]
+def encode(runner: Runner, args: argparse.Namespace) -> None:
+    print(f"{'tokenizer':24} {'library':14} {'cold':>8} {'warm':>8} MB/s   ours / it   ids")
+    for name, peers in ENCODERS.items():
+        path = args.tokenizers / name
+        if not path.exists():
+            print(f"{name:24} is not in {args.tokenizers}")
+            continue
+        answers: dict[str, list[dict[str, Any]]] = {}
+        for _ in range(args.rounds):
+            for contender, share in {"msltx": 1.0, **peers}.items():
+                answer = runner.run(contender, "encode", path, args.file, share)
+                if answer:
+                    answers.setdefault(contender, []).append(answer)
+        ours = answers["msltx"]
+        for contender, theirs in answers.items():
+            cold, warm = (statistics.median(a[k] for a in theirs) for k in ("cold", "warm"))
+            line = f"{name:24} {contender:14} {cold:8.1f} {warm:8.1f}"
+            if contender != "msltx":
+                mine = [statistics.median(a[k] for a in ours) for k in ("cold", "warm")]
+                key = str(peers[contender])
+                same = "equal" if ours[0]["ids"][key] == theirs[0]["ids"][key] else "OTHER IDS"
+                line += f"      {mine[0] / cold:5.2f}  {mine[1] / warm:5.2f}   {same}"
+            print(line, flush=True)
 
 
-class Table:
-    def __init__(self, megabytes: float) -> None:
-        self.megabytes = megabytes
-        print(f"{'work':42} {'msltx':>9} {'HF':>9}  {'ratio':>6}   MB/s")
+def train(runner: Runner, args: argparse.Namespace) -> None:
+    print(f"{'model':10} {'vocabulary':>10} {'library':14} {'MB/s':>8}   ours / it")
+    for model, peers in TRAINERS.items():
+        speeds: dict[str, list[float]] = {}
+        for _ in range(args.rounds):
+            for contender in ("msltx", *peers):
+                answer = runner.run(contender, "train", model, args.file, args.vocab_size)
+                if answer:
+                    speeds.setdefault(contender, []).append(answer["speed"])
+        ours = statistics.median(speeds["msltx"])
+        for contender, measured in speeds.items():
+            speed = statistics.median(measured)
+            ratio = "" if contender == "msltx" else f"       {ours / speed:5.2f}"
+            print(f"{model:10} {args.vocab_size:10} {contender:14} {speed:8.2f}{ratio}", flush=True)
 
-    def row(self, name: str, ours: float, theirs: float) -> None:
-        a, b = self.megabytes / ours, self.megabytes / theirs
-        print(f"{name:42} {a:9.1f} {b:9.1f}  {a / b:5.1f}x", flush=True)
 
-
-def train_ours(path: Path, vocab_size: int) -> Any:
-    import msltx
-
-    return msltx.Tokenizer.train(path, vocab_size=vocab_size)
-
-
-def train_theirs(path: Path, vocab_size: int) -> Any:
-    import tokenizers as hf
-
-    tokenizer = hf.Tokenizer(hf.models.BPE())
-    tokenizer.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = hf.decoders.ByteLevel()
-    trainer = hf.trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=2,
-        special_tokens=SPECIAL,
-        initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train([str(path)], trainer)
-    return tokenizer
+def short(runner: Runner, args: argparse.Namespace) -> None:
+    print('encode("Hello world"), one call from Python')
+    for _ in range(args.rounds):
+        for contender in ("msltx", "tiktoken", "tokenizers"):
+            answer = runner.run(contender, "short", args.tokenizers / "gpt2.json")
+            if answer:
+                print(f"{contender:14} {answer['nanoseconds']:8.0f} ns", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--vocab-size", type=int, nargs="+", default=[8192, 30000])
+    parser.add_argument("what", choices=("encode", "train", "short"))
+    parser.add_argument("file", type=Path, nargs="?")
+    parser.add_argument("--tokenizers", type=Path, default=Path("../shared/tokenizers"))
+    parser.add_argument("--vocab-size", type=int, default=30000)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer-python", default=sys.executable, help="the peers' interpreter")
     args = parser.parse_args()
-    # Read by the library when it starts its threads.
-    os.environ["RAYON_NUM_THREADS"] = str(args.threads)
-    os.environ["TOKENIZERS_PARALLELISM"] = "true"
-
-    import tokenizers as hf
-
-    import msltx
-
-    text = args.file.read_bytes().decode()
-    documents = [d for d in text.split("\n") if d]
-    megabytes = args.file.stat().st_size / 1e6
-    print(
-        f"{args.file.name}: {megabytes:.1f} MB, {len(documents):,} lines; {args.threads} threads; "
-        f"{platform.machine()}; msltx {msltx.__version__}, tokenizers {hf.__version__}"
+    if args.what != "short" and args.file is None:
+        parser.error("the following arguments are required: file")
+    print(f"{platform.machine()}, {args.threads} threads, {args.rounds} rounds")
+    {"encode": encode, "train": train, "short": short}[args.what](
+        Runner(args.peer_python, args.threads), args
     )
-    table = Table(megabytes)
-    for vocab_size in args.vocab_size:
-        msltx.set_num_threads(args.threads)
-        ours_times, theirs_times = [], []
-        for _ in range(args.repeats):
-            t, ours = seconds(train_ours, args.file, vocab_size)
-            ours_times.append(t)
-            t, theirs = seconds(train_theirs, args.file, vocab_size)
-            theirs_times.append(t)
-        if merges_of(ours.to_json()) != merges_of(theirs.to_str()):
-            raise SystemExit(f"merges differ at vocab_size {vocab_size}")
-        table.row(
-            f"train {vocab_size}", statistics.median(ours_times), statistics.median(theirs_times)
-        )
-
-        with tempfile.TemporaryDirectory() as folder:
-            file = str(ours.save(folder))
-            for name, threads, work in (
-                ("whole text, 1 thread", 1, "whole"),
-                (f"batch of lines, {args.threads} threads", args.threads, "batch"),
-            ):
-                msltx.set_num_threads(threads)
-                mine, other = msltx.Tokenizer.load(file), hf.Tokenizer.from_file(file)
-                calls: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
-                    "whole": (
-                        lambda t=mine: t.encode(text),
-                        lambda t=other: t.encode(text, add_special_tokens=False),
-                    ),
-                    "batch": (
-                        lambda t=mine: t.encode_batch(documents),
-                        lambda t=other: t.encode_batch_fast(documents, add_special_tokens=False),
-                    ),
-                }
-                ours_times, theirs_times = [], []
-                for _ in range(args.repeats + 1):
-                    t, a = seconds(calls[work][0])
-                    ours_times.append(t)
-                    t, b = seconds(calls[work][1])
-                    theirs_times.append(t)
-                if work == "whole":
-                    equal = a.tolist() == b.ids
-                else:
-                    equal = all(x.tolist() == y.ids for x, y in zip(a, b, strict=True))
-                if not equal:
-                    raise SystemExit(f"ids differ at vocab_size {vocab_size}, {name}")
-                label = f"encode {vocab_size}, {name}"
-                table.row(f"{label}, cold", ours_times[0], theirs_times[0])
-                table.row(
-                    f"{label}, warm",
-                    statistics.median(ours_times[1:]),
-                    statistics.median(theirs_times[1:]),
-                )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <functional>
+#include <memory>
 
 #include "msltx/base/error.h"
 #include "msltx/text/byte_alphabet.h"
@@ -16,12 +17,17 @@ constexpr size_t kShortPiece = 48;
 
 }  // namespace
 
-MergeTable::MergeTable(size_t merges) : slots_(std::bit_ceil(2 * merges + 2)) {}
+MergeTable::MergeTable(size_t merges)
+    : memory_(static_cast<int64_t>(std::bit_ceil(2 * merges + 2) * sizeof(Slot))),
+      slots_(reinterpret_cast<Slot*>(memory_.data())),
+      mask_(std::bit_ceil(2 * merges + 2) - 1) {
+  std::uninitialized_fill_n(slots_, mask_ + 1, Slot());
+}
 
 void MergeTable::set(int32_t left, int32_t right, Result result) {
   const uint64_t key = key_of(left, right);
   uint64_t at = home(key);
-  while (slots_[at].key != kFree && slots_[at].key != key) at = (at + 1) & (slots_.size() - 1);
+  while (slots_[at].key != kFree && slots_[at].key != key) at = (at + 1) & mask_;
   slots_[at] = {key, result};
 }
 

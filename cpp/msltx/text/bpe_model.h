@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "msltx/base/arena.h"
+
 namespace msltx::text {
 
 // The merges by pair, in one table with open addressing.
@@ -22,14 +24,14 @@ class MergeTable {
     int32_t made = 0;       // the id of the merged token
   };
 
-  MergeTable() : slots_(1) {}
+  MergeTable() : MergeTable(0) {}
   explicit MergeTable(size_t merges);
   // A pair that is there already takes the new rank.
   void set(int32_t left, int32_t right, Result result);
 
   Result find(int32_t left, int32_t right) const {
     const uint64_t key = key_of(left, right);
-    for (uint64_t at = home(key);; at = (at + 1) & (slots_.size() - 1)) {
+    for (uint64_t at = home(key);; at = (at + 1) & mask_) {
       const Slot& slot = slots_[at];
       if (slot.key == key) return slot.result;
       if (slot.key == kFree) return {};
@@ -46,9 +48,11 @@ class MergeTable {
     return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
   }
   uint64_t home(uint64_t key) const {
-    return (key * 0x9E3779B97F4A7C15u >> 32) & (slots_.size() - 1);
+    return (key * 0x9E3779B97F4A7C15u >> 32) & mask_;
   }
-  std::vector<Slot> slots_;
+  Arena memory_;  // huge pages: of a large table every look-up is in another one
+  Slot* slots_;
+  uint64_t mask_;  // slots - 1
 };
 
 class BpeModel {

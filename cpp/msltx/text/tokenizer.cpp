@@ -187,10 +187,12 @@ void Tokenizer::State::make_byte_level() {
   if (!spec.ignore_merges) return;
   std::vector<bool> is_added(tokens.size());
   for (const AddedToken& added : spec.added) is_added[static_cast<size_t>(added.id)] = true;
+  std::vector<std::pair<std::string_view, int32_t>> pieces;
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i].empty() || is_added[i]) continue;
-    whole_pieces.emplace(bytes[i], static_cast<int32_t>(i));
+    pieces.emplace_back(bytes[i], static_cast<int32_t>(i));
   }
+  whole_pieces = PieceIds(pieces);
 }
 
 Tokenizer::Tokenizer(TokenizerSpec spec) {

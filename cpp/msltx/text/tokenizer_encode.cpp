@@ -109,9 +109,7 @@ void Tokenizer::State::encode_pieces(std::string_view text, Workspace& workspace
 void Tokenizer::State::encode_piece(std::string_view piece, Workspace& workspace,
                                     std::vector<int32_t>& out) const {
   if (spec.ignore_merges) {
-    if (const auto found = whole_pieces.find(piece); found != whole_pieces.end()) {
-      return out.push_back(found->second);
-    }
+    if (const auto whole = whole_pieces.find(piece)) return out.push_back(*whole);
   }
   bpe.encode_piece(piece, workspace.scratch, out);
 }

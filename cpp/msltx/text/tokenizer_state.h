@@ -13,6 +13,7 @@
 #include "msltx/text/decoder.h"
 #include "msltx/text/normalizer.h"
 #include "msltx/text/piece_cache.h"
+#include "msltx/text/piece_ids.h"
 #include "msltx/text/piece_scan.h"
 #include "msltx/text/post_processor.h"
 #include "msltx/text/pre_tokenizer.h"
@@ -43,7 +44,7 @@ struct Tokenizer::State {
   // Byte-level BPE: without spec.model.
   std::vector<std::string> bytes;  // by id: what decode gives
   BpeModel bpe;
-  std::unordered_map<std::string_view, int32_t> whole_pieces;  // with ignore_merges
+  PieceIds whole_pieces;  // with ignore_merges
 
   // The components; null where there is none.
   std::unique_ptr<const Normalizer> normalizer;
