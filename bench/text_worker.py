@@ -1,20 +1,23 @@
 """One measurement of bench/text.py in a process of its own: prints a line of JSON.
 
-python bench/text_worker.py CONTENDER THREADS encode TOKENIZER FILE SHARE
+python bench/text_worker.py CONTENDER THREADS encode TOKENIZER FILE SHARE...
 python bench/text_worker.py CONTENDER THREADS train MODEL FILE VOCAB_SIZE
 python bench/text_worker.py CONTENDER THREADS short TOKENIZER
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import itertools
 import json
+import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,33 +51,61 @@ def flat(lists: list[Any]) -> list[int]:
     return [i for one in lists for i in one]
 
 
-# From a tokenizer's file and the number of threads to what encodes a text, and what makes an array
-# of its answer.
-Encoder = tuple[Callable[[str], Any], Callable[[Any], Any]]
+@dataclass
+class Encoder:
+    """How a library encodes: what it is given, made beforehand, and what it does with that."""
+
+    prepare: Callable[[str], Any]
+    encode: Callable[[Any], Any]
+    array: Callable[[Any], Any] = flat  # of its answer
 
 
 def msltx_encoder(path: Path, threads: int) -> Encoder:
     import msltx
 
     msltx.set_num_threads(threads)
-    return msltx.Tokenizer.load(path).encode, lambda ids: ids
+    return Encoder(lambda text: text, msltx.Tokenizer.load(path).encode, lambda ids: ids)
+
+
+def msltx_file_encoder(path: Path, threads: int) -> Encoder:
+    whole = msltx_encoder(path, threads).encode
+    return Encoder(in_file, lambda file: whole(file.read_bytes().decode()), lambda ids: ids)
+
+
+def in_file(text: str) -> Path:
+    path = Path(tempfile.mkdtemp()) / "text.txt"
+    path.write_bytes(text.encode())
+    atexit.register(shutil.rmtree, path.parent)
+    return path
+
+
+def gigatoken_tokenizer(path: Path) -> Any:
+    import gigatoken
+
+    if path.suffix == ".tiktoken":
+        return gigatoken.Tokenizer.from_tiktoken(path)
+    return gigatoken.Tokenizer(path)
+
+
+def of_awkward(ids: Any) -> Any:
+    import awkward
+
+    return awkward.to_numpy(awkward.flatten(ids))
 
 
 def gigatoken_encoder(path: Path, threads: int) -> Encoder:
-    import awkward
-    import gigatoken
-
-    made = (
-        gigatoken.Tokenizer.from_tiktoken(path)
-        if path.suffix == ".tiktoken"
-        else gigatoken.Tokenizer(path)
-    )
+    made = gigatoken_tokenizer(path)
     if path.name.startswith("llama2"):  # parts of it would have other ids than the whole
-        return lambda text: made.encode(text.encode()), lambda ids: ids
-    return (
-        lambda text: made.encode_batch(parts(text, 8 * threads), parallel=True),
-        lambda ids: awkward.to_numpy(awkward.flatten(ids)),
-    )
+        return Encoder(str.encode, made.encode, lambda ids: ids)
+
+    def prepare(text: str) -> list[bytes]:
+        return [part.encode() for part in parts(text, 8 * threads)]
+
+    return Encoder(prepare, lambda texts: made.encode_batch(texts, parallel=True), of_awkward)
+
+
+def gigatoken_file_encoder(path: Path, threads: int) -> Encoder:
+    return Encoder(in_file, gigatoken_tokenizer(path).encode_files, of_awkward)
 
 
 def tiktoken_encoding(path: Path) -> Any:
@@ -102,9 +133,9 @@ def tiktoken_encoding(path: Path) -> Any:
 
 def tiktoken_encoder(path: Path, threads: int) -> Encoder:
     made = tiktoken_encoding(path)
-    return (
-        lambda text: made.encode_ordinary_batch(parts(text, threads), num_threads=threads),
-        flat,
+    return Encoder(
+        lambda text: parts(text, threads),
+        lambda texts: made.encode_ordinary_batch(texts, num_threads=threads),
     )
 
 
@@ -121,35 +152,39 @@ def tokenizers_encoder(path: Path, threads: int) -> Encoder:
     made = tokenizers.Tokenizer.from_file(str(path))
     # Of llama2.json parts would have other ids than the whole.
     count = 1 if path.name.startswith("llama2") else 8 * threads
-    return (
-        lambda text: made.encode_batch_fast(parts(text, count), add_special_tokens=False),
+    return Encoder(
+        lambda text: parts(text, count),
+        lambda texts: made.encode_batch_fast(texts, add_special_tokens=False),
         lambda answers: flat([a.ids for a in answers]),
     )
 
 
 ENCODERS = {
     "msltx": msltx_encoder,
+    "msltx, file": msltx_file_encoder,
     "gigatoken": gigatoken_encoder,
+    "gigatoken, file": gigatoken_file_encoder,
     "tiktoken": tiktoken_encoder,
     "tokenizers": tokenizers_encoder,
 }
 
 
-def encode(contender: str, threads: int, tokenizer: str, file: str, share: str) -> dict[str, Any]:
+def encode(contender: str, threads: int, tokenizer: str, file: str, *shares: str) -> dict[str, Any]:
+    """Measure on the first share of the file; of all shares the ids are handed on."""
     whole = Path(file).read_bytes().decode()
-    text = whole[: before_word(whole, int(len(whole) * float(share)))]
-    megabytes = len(text.encode()) / 1e6
-    call, array = ENCODERS[contender](Path(tokenizer), threads)
+    texts = {s: whole[: before_word(whole, int(len(whole) * float(s)))] for s in shares}
+    encoder = ENCODERS[contender](Path(tokenizer), threads)
+    text = texts[shares[0]]
+    given = encoder.prepare(text)
     times = []
     for _ in range(1 + WARM_CALLS):
         begin = time.perf_counter()
-        answer = call(text)
+        answer = encoder.encode(given)
         times.append(time.perf_counter() - begin)
-    ids = {share: digest(array(answer))}
-    if contender == "msltx":  # of the shares of the others too
-        for other in (0.05, 0.2, 0.5):
-            part = whole[: before_word(whole, int(len(whole) * other))]
-            ids[str(other)] = digest(array(call(part)))
+    ids = {shares[0]: digest(encoder.array(answer))}
+    for share in shares[1:]:
+        ids[share] = digest(encoder.array(encoder.encode(encoder.prepare(texts[share]))))
+    megabytes = len(text.encode()) / 1e6
     return {
         "cold": megabytes / times[0],
         "warm": megabytes / statistics.median(times[1:]),
@@ -238,7 +273,7 @@ def short(contender: str, threads: int, tokenizer: str) -> dict[str, Any]:
     elif contender == "tiktoken":
         call = tiktoken_encoding(Path(tokenizer)).encode
     else:
-        call = msltx_encoder(Path(tokenizer), threads)[0]
+        call = msltx_encoder(Path(tokenizer), threads).encode
     best = float("inf")
     for _ in range(7):
         begin = time.perf_counter_ns()

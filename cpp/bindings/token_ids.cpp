@@ -50,13 +50,22 @@ std::vector<int32_t> token_ids(const py::handle& ids, const std::string& what) {
   return out;
 }
 
+py::array_t<int32_t> id_array(std::span<const int32_t> ids) {
+  py::array_t<int32_t> out(static_cast<py::ssize_t>(ids.size()));
+  if (!ids.empty()) std::memcpy(out.mutable_data(), ids.data(), ids.size_bytes());
+  return out;
+}
+
+py::array_t<int32_t> id_array(text::IdArray ids) {
+  if (ids.size <= kCopyUpTo) return id_array(ids.view());
+  const py::capsule owner(ids.data.get(), [](void* p) { delete[] static_cast<int32_t*>(p); });
+  int32_t* const data = ids.data.release();
+  return py::array_t<int32_t>(static_cast<py::ssize_t>(ids.size), data, owner);
+}
+
 py::array_t<int32_t> id_array(std::vector<int32_t> ids) {
+  if (ids.size() <= kCopyUpTo) return id_array(std::span<const int32_t>(ids));
   const auto size = static_cast<py::ssize_t>(ids.size());
-  if (ids.size() <= kCopyUpTo) {
-    py::array_t<int32_t> out(size);
-    if (size > 0) std::memcpy(out.mutable_data(), ids.data(), ids.size() * sizeof(int32_t));
-    return out;
-  }
   auto owned = std::make_unique<std::vector<int32_t>>(std::move(ids));
   int32_t* const data = owned->data();
   const py::capsule owner(owned.get(),

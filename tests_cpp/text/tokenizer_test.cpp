@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include <thread>
 
 #include "text/reference.h"
@@ -125,7 +127,8 @@ TEST_F(TokenizerTest, ParallelEncodingGivesTheSameIds) {
   const Ids expected = tokenizer.encode(text, true);
   for (const int threads : {1, 2, 3, 8}) {
     Executor executor(threads);
-    EXPECT_EQ(tokenizer.encode_parallel(text, executor, true), expected);
+    const IdArray ids = tokenizer.encode_parallel(text, executor, true);
+    EXPECT_TRUE(std::ranges::equal(ids.view(), expected));
   }
   Executor executor(3);
   const std::vector<std::string_view> texts{"", "a b", text, "x", text};

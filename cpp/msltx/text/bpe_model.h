@@ -47,9 +47,7 @@ class MergeTable {
   static uint64_t key_of(int32_t left, int32_t right) {
     return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
   }
-  uint64_t home(uint64_t key) const {
-    return (key * 0x9E3779B97F4A7C15u >> 32) & mask_;
-  }
+  uint64_t home(uint64_t key) const { return (key * 0x9E3779B97F4A7C15u >> 32) & mask_; }
   Arena memory_;  // huge pages: of a large table every look-up is in another one
   Slot* slots_;
   uint64_t mask_;  // slots - 1

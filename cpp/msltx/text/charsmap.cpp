@@ -32,6 +32,8 @@ Charsmap::Charsmap(std::string bytes) : bytes_(std::move(bytes)) {
 std::string Charsmap::build(std::vector<std::pair<std::string, std::string>> entries) {
   constexpr uint32_t kBlock = 256, kLeafBit = 1u << 8, kValueBit = 1u << 31;
   constexpr uint32_t kMaxOffset = 1u << 21;
+  // Where a block has no leaf: another label than its place's, or a zero byte would lead there.
+  constexpr uint32_t kNoLeaf = 1;
   std::sort(entries.begin(), entries.end());
   std::vector<uint32_t> units(2 * kBlock);
   std::vector<uint32_t> blocks(2 * kBlock);  // by unit: where its children are, 0 for none
@@ -41,6 +43,7 @@ std::string Charsmap::build(std::vector<std::pair<std::string, std::string>> ent
       blocks[place] = static_cast<uint32_t>(units.size());
       units.resize(units.size() + kBlock);
       blocks.resize(units.size());
+      units[blocks[place]] = kNoLeaf;
       const uint32_t offset = place ^ blocks[place];
       if (offset >= kMaxOffset) throw ValueError("a charsmap of this size cannot be written");
       units[place] |= offset << 10;
@@ -49,6 +52,7 @@ std::string Charsmap::build(std::vector<std::pair<std::string, std::string>> ent
   };
   blocks[0] = kBlock;
   units[0] = kBlock << 10;
+  units[kBlock] = kNoLeaf;
   for (const auto& [from, to] : entries) {
     uint32_t place = 0;
     for (const char c : from) {

@@ -80,6 +80,13 @@ struct BatchOptions {
   Side padding_side = Side::right;
 };
 
+// The ids of a long text, in memory that was not cleared before.
+struct IdArray {
+  std::unique_ptr<int32_t[]> data;
+  size_t size = 0;
+  std::span<const int32_t> view() const { return {data.get(), size}; }
+};
+
 class Tokenizer {
  public:
   explicit Tokenizer(TokenizerSpec spec);  // throws ValueError where the parts do not fit together
@@ -106,8 +113,8 @@ class Tokenizer {
               bool add_special_tokens = false) const;
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens = false) const;
   // The same ids; a long text is shared out to the executor's workers.
-  std::vector<int32_t> encode_parallel(std::string_view text, Executor& executor,
-                                       bool add_special_tokens = false) const;
+  IdArray encode_parallel(std::string_view text, Executor& executor,
+                          bool add_special_tokens = false) const;
   std::vector<std::vector<int32_t>> encode_batch(std::span<const std::string_view> texts,
                                                  Executor& executor,
                                                  bool add_special_tokens = false) const;

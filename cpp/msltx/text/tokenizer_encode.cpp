@@ -41,6 +41,18 @@ void cut_into_parts(std::string_view text, std::vector<Part>& parts, MayCut&& ma
   }
 }
 
+// All of them one behind another; touching so much new memory takes time, so workers share it.
+IdArray joined(std::span<const std::vector<int32_t>> parts, Executor& executor) {
+  std::vector<size_t> begins{0};
+  for (const auto& part : parts) begins.push_back(begins.back() + part.size());
+  IdArray out{std::make_unique_for_overwrite<int32_t[]>(begins.back()), begins.back()};
+  executor.parallel_for(static_cast<int64_t>(parts.size()), [&](int64_t task, int) {
+    const auto k = static_cast<size_t>(task);
+    std::copy(parts[k].begin(), parts[k].end(), out.data.get() + begins[k]);
+  });
+  return out;
+}
+
 }  // namespace
 
 Tokenizer::Lease::Lease(const State& state) : state_(state) {
@@ -169,11 +181,12 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
   return out;
 }
 
-std::vector<int32_t> Tokenizer::encode_parallel(std::string_view text, Executor& executor,
-                                                bool add_special_tokens) const {
+IdArray Tokenizer::encode_parallel(std::string_view text, Executor& executor,
+                                   bool add_special_tokens) const {
   const bool by_words = state_->by_words && state_->affixes_only;
   if (text.size() <= kTaskBytes || !(state_->byte_level() || by_words)) {
-    return encode(text, add_special_tokens);
+    const std::vector<int32_t> ids = encode(text, add_special_tokens);
+    return joined({&ids, 1}, executor);
   }
   check_valid(text);
   std::vector<Part> parts;
@@ -218,15 +231,11 @@ std::vector<int32_t> Tokenizer::encode_parallel(std::string_view text, Executor&
     }
   });
 
-  const TokenizerSpec& spec = state_->spec;
-  size_t total = spec.prefix.size() + spec.suffix.size();
-  for (const auto& of_task : ids) total += of_task.size();
-  std::vector<int32_t> out;
-  out.reserve(total);
-  if (add_special_tokens) out.insert(out.end(), spec.prefix.begin(), spec.prefix.end());
-  for (const auto& of_task : ids) out.insert(out.end(), of_task.begin(), of_task.end());
-  if (add_special_tokens) out.insert(out.end(), spec.suffix.begin(), spec.suffix.end());
-  return out;
+  if (add_special_tokens) {
+    ids.insert(ids.begin(), state_->spec.prefix);
+    ids.push_back(state_->spec.suffix);
+  }
+  return joined(ids, executor);
 }
 
 std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::string_view> texts,
