@@ -64,7 +64,7 @@ class PieceCache {
     Entry entries[2];
   };
   static constexpr int64_t kSets = 1 << 17;  // 8 MiB, touched as words come; books have 70,000
-  static constexpr size_t kMaxOverflow = 1 << 16;  // ids; then the entries that use it start over
+  static constexpr size_t kMaxOverflow = 1 << 18;  // ids; then the entries that use it start over
 
   static uint32_t place_of(const PieceKey& key) {
     return static_cast<uint32_t>(key.hash() & (kSets - 1));

@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,7 +42,7 @@ class PieceIds {
   std::optional<int32_t> find(std::string_view piece) const {
     if (piece.empty()) return std::nullopt;
     if (!PieceKey::fits(piece)) {
-      const auto found = long_.find(std::string(piece));
+      const auto found = long_.find(piece);
       return found == long_.end() ? std::nullopt : std::optional(found->second);
     }
     const PieceKey key = PieceKey::of(piece, piece.size());
@@ -55,6 +56,13 @@ class PieceIds {
     int32_t id = 0;
   };
 
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view piece) const {
+      return static_cast<size_t>(hash_bytes(piece));
+    }
+  };
+
   // Where the key is, or the free slot that says it is not.
   uint64_t place_of(const PieceKey& key) const {
     uint64_t at = key.hash() & mask_;
@@ -65,7 +73,7 @@ class PieceIds {
   uint64_t mask_;  // slots - 1
   Arena memory_;
   Slot* slots_;
-  std::unordered_map<std::string, int32_t> long_;
+  std::unordered_map<std::string, int32_t, Hash, std::equal_to<>> long_;
 };
 
 }  // namespace msltx::text

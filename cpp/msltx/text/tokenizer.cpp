@@ -118,7 +118,7 @@ void Tokenizer::State::make_components() {
 }
 
 void Tokenizer::State::make_sentencepiece() {
-  const SentencePieceFile file = parse_sentencepiece(spec.sentencepiece, "the SentencePiece model");
+  SentencePieceFile file = parse_sentencepiece(spec.sentencepiece, "the SentencePiece model");
   normalizer = make_normalizer(file);
   decoder = make_decoder(file);
   if (file.model_type == SentencePieceFile::ModelType::unigram) shown_as_written = file.unk_id;
@@ -129,6 +129,12 @@ void Tokenizer::State::make_sentencepiece() {
            .unk = role(file.unk_id),
            .bos = role(file.bos_id),
            .eos = role(file.eos_id)};
+  // Text stays as it is but for its spaces: words are what they are alone.
+  by_words = file.model_type == SentencePieceFile::ModelType::bpe && file.charsmap.empty() &&
+             !file.remove_extra_whitespaces && file.escape_whitespaces &&
+             merges_within_words(*spec.model);
+  file.add_dummy_prefix = false;
+  if (by_words) inner_normalizer = make_normalizer(file);
 }
 
 void Tokenizer::State::set_named_roles() {

@@ -14,8 +14,8 @@
 namespace msltx::text {
 namespace {
 
-constexpr size_t kTaskBytes = 1 << 17;  // of text per task: some milliseconds
-constexpr size_t kMaxIdleWorkspaces = 64;
+constexpr size_t kTaskBytes = 1 << 17;     // of text per task: some milliseconds
+constexpr size_t kMaxIdleWorkspaces = 16;  // each has caches of some megabytes
 constexpr size_t kBytesPerTokenGuess = 4;  // English prose has more
 
 void check_valid(std::string_view text) {

@@ -81,26 +81,6 @@ bool cuts_at_spaces(const Json& pre_tokenizer) {
   });
 }
 
-// True when no token reaches over the beginning of a word, where a mark stands for the space: BPE
-// then merges words as if each stood alone.
-bool merges_within_words(const Model& model) {
-  const auto* const bpe = dynamic_cast<const CharBpe*>(&model);
-  if (!bpe || !bpe->spec().continuing_prefix.empty() || !bpe->spec().word_suffix.empty() ||
-      !bpe->spec().symbols.empty()) {
-    return false;
-  }
-  const Vocabulary& vocabulary = bpe->vocabulary();
-  // An unknown mark could become one with an unknown character before it.
-  if (!vocabulary.find(kSpaceMark)) return false;
-  for (int32_t id = 0; id < vocabulary.size(); ++id) {
-    const std::string& token = vocabulary.token(id);
-    size_t at = 0;
-    while (token.compare(at, kSpaceMark.size(), kSpaceMark) == 0) at += kSpaceMark.size();
-    if (token.find(kSpaceMark, at) != std::string::npos) return false;
-  }
-  return true;
-}
-
 // A plain character stays one character or more, none of them white space: a table of the file may
 // say otherwise.
 bool keeps_plain_characters(const Json& normalizer) {
@@ -118,6 +98,24 @@ bool keeps_plain_characters(const Json& normalizer) {
 }
 
 }  // namespace
+
+bool merges_within_words(const Model& model) {
+  const auto* const bpe = dynamic_cast<const CharBpe*>(&model);
+  if (!bpe || !bpe->spec().continuing_prefix.empty() || !bpe->spec().word_suffix.empty() ||
+      !bpe->spec().symbols.empty()) {
+    return false;
+  }
+  const Vocabulary& vocabulary = bpe->vocabulary();
+  // An unknown mark could become one with an unknown character before it.
+  if (!vocabulary.find(kSpaceMark)) return false;
+  for (int32_t id = 0; id < vocabulary.size(); ++id) {
+    const std::string& token = vocabulary.token(id);
+    size_t at = 0;
+    while (token.compare(at, kSpaceMark.size(), kSpaceMark) == 0) at += kSpaceMark.size();
+    if (token.find(kSpaceMark, at) != std::string::npos) return false;
+  }
+  return true;
+}
 
 WordRules find_word_rules(const Json& normalizer, const Json& pre_tokenizer, const Model& model) {
   std::vector<Json> steps;

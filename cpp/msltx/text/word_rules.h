@@ -18,4 +18,8 @@ struct WordRules {
 // Of the components as a tokenizer.json has them.
 WordRules find_word_rules(const Json& normalizer, const Json& pre_tokenizer, const Model& model);
 
+// True when the model merges words as if each stood alone, U+2581 standing for the space before:
+// BPE without a token that reaches over the beginning of a word.
+bool merges_within_words(const Model& model);
+
 }  // namespace msltx::text
