@@ -61,8 +61,9 @@ std::string restore_checkpoint(TrainStep& step, const std::string& path) {
   return run_released([&] {
     const exchange::Checkpoint checkpoint = exchange::load_checkpoint(path);
     if (!(checkpoint.model.config == step.model().config())) {
-      throw ValueError(
-          concat(path, " holds a model of another configuration than the one to resume"));
+      throw ValueError(concat(path,
+                              " holds a model of another configuration than the one to resume: ",
+                              model::differences(checkpoint.model.config, step.model().config())));
     }
     exchange::restore_parameters(checkpoint.model.weights, step.model());
     exchange::restore_moments(checkpoint.optimizer, step.model(), step.optimizer());
