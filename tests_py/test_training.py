@@ -264,6 +264,24 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_last_checkpoint(
 
 
 @pytest.mark.slow
+def test_a_resume_from_an_older_checkpoint_says_why(data: Dataset, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = {**FAST, "save_every": 2}
+    msltx.train(new_model(data), data, out=run, max_steps=4, warmup_steps=1, **options)
+    (run / "checkpoints" / "step_00000004" / "model.safetensors").unlink()
+    with pytest.warns(UserWarning, match="going on from") as warned:
+        rest = msltx.train(
+            new_model(data), data, out=run, resume=True, max_steps=5, warmup_steps=1, **options
+        )
+    folder = run / "checkpoints" / "step_00000004"
+    assert [str(w.message) for w in warned] == [
+        f"{folder} lacks model.safetensors; going on from step_00000002"
+    ]
+    assert len(rest.losses) == 3
+    assert (folder / "model.safetensors").exists()
+
+
+@pytest.mark.slow
 def test_resume_is_exact_with_accumulation_evaluation_and_a_spoilt_log(
     data: Dataset, tmp_path: Path
 ) -> None:
