@@ -158,6 +158,39 @@ def test_one_version() -> None:
 
 def test_missing_extension_says_how_to_build(tmp_path: Path) -> None:
     package = tmp_path / "msltx"
+@pytest.mark.parametrize("module", ["msltx._core", "click", "msltx.cli"])
+def test_ctrl_c_while_the_command_is_loaded_is_no_traceback(module: str) -> None:
+    code = f"""
+import runpy, sys
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+sys.argv = ["-m", "--version"]
+runpy.run_module("msltx", run_name="__main__", alter_sys=False)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (130, "msltx: interrupted\n")
+
+
+def test_ctrl_c_while_a_script_imports_msltx_is_the_scripts() -> None:
+    code = """
+import sys
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == "msltx._core":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+try:
+    import msltx
+except KeyboardInterrupt:
+    print("mine")
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout == "mine\n"
+
+
     package.mkdir()
     source = ROOT / "python" / "msltx" / "__init__.py"
     (package / "__init__.py").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")

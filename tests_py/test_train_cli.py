@@ -277,7 +277,8 @@ def test_a_second_training_into_a_folder_is_refused(folder: Path) -> None:
     finally:
         first.kill()
     assert first.returncode == 130
-    assert "interrupted; saved as " in errors
+    assert "msltx: interrupted; saved as " in errors
+    assert errors.count("interrupted") == 1
     assert f"msltx train --resume --out '{run}'\n" in errors
 
 

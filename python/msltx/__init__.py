@@ -7,6 +7,7 @@ loaded on first use, so that ``import msltx`` stays cheap.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -31,6 +32,12 @@ except ModuleNotFoundError as error:
         "in the checkout, or with: pip install .",
         name="msltx._core",
     ) from error
+except KeyboardInterrupt:
+    # The program msltx cannot catch it yet: this is what it imports first.
+    if (sys.argv or [""])[0].rpartition("/")[2] not in ("msltx", "-m"):
+        raise
+    print("msltx: interrupted", file=sys.stderr)
+    sys.exit(130)
 
 if TYPE_CHECKING:
     from msltx import data, exchange, kernels, optim, plot
