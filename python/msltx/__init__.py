@@ -22,8 +22,8 @@ try:
         get_num_threads,
         matrix_peak,
         read_bandwidth,
-        set_num_threads,
     )
+    from msltx._core import set_num_threads as _set_num_threads
 except ModuleNotFoundError as error:
     if error.name != "msltx._core":
         raise
@@ -89,6 +89,13 @@ _LAZY: dict[str, str | None] = {
     "plot": None,
     "train": "msltx.training",
 }
+
+
+def set_num_threads(threads: int) -> None:
+    """Use this many threads from now on, 1 to 1024. Results do not depend on the number."""
+    from msltx._arguments import whole_number
+
+    _set_num_threads(whole_number(threads, "threads", 1, 1024))
 
 
 def __getattr__(name: str) -> Any:
