@@ -8,6 +8,36 @@ say() { printf '== %s\n' "$*" >&2; }
 fail() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 usage_error() { printf '%s: %s\n%s\n' "$(basename "$0")" "$1" "$usage" >&2; exit 2; }
 
+# alone NAME: waits until no other script/NAME is at work in this checkout, and keeps others out until
+# this one ends.
+alone() {
+  local lock=$root/build/$1.lock waits="another script/$1 is at work in this checkout: waiting for it" status=0 holder
+  mkdir -p "$root/build"
+  if command -v flock >/dev/null; then
+    exec 9>"$lock"
+    flock -n 9 || status=$?
+    # Any other status comes of a file system without locks.
+    if [ $status = 1 ]; then
+      say "$waits"
+      flock 9
+    fi
+    return 0
+  fi
+  until mkdir "$lock.d" 2>/dev/null; do
+    holder=$(cat "$lock.d/process" 2>/dev/null) || holder=
+    if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then
+      rm -rf "$lock.d" # its process was killed
+      continue
+    fi
+    [ -z "$waits" ] || say "$waits"
+    waits=
+    sleep 1
+  done
+  echo $$ >"$lock.d/process"
+  # shellcheck disable=SC2064
+  trap "rm -rf '$lock.d'" EXIT
+}
+
 cores() {
   if command -v nproc >/dev/null; then nproc; else sysctl -n hw.ncpu; fi
 }

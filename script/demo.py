@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msltx
+from msltx.data import Dataset
 from msltx.progress import duration, loss_curve
 from msltx.training import evaluate
 
@@ -54,13 +55,34 @@ def python_text() -> str:
     return "\n\n".join(documents)
 
 
+def shards(files: list[Path], tokenizer: msltx.Tokenizer, out: Path) -> Dataset:
+    """Prepare the files. Of a short text perhaps nothing is held out; never all of it."""
+    sources = [str(path) for path in files]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # said below
+        try:
+            data = msltx.data.prepare(sources, tokenizer, out=out)
+        except msltx.InvalidValueError:  # no text, which is said once more, or all of it held out
+            data = msltx.data.prepare(sources, tokenizer, out=out, val_fraction=0)
+    print(f"{data.train_tokens:,} training tokens, {data.val_tokens:,} held out")
+    if data.val_tokens == 0:
+        print("the text is too short to hold some of it out: there will be no validation loss")
+    return data
+
+
 def heading(number: int, text: str) -> None:
     """Announce a step."""
     print(f"\n[{number}/6] {text}", flush=True)
 
 
+def say(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning as a sentence, without the place in the code that gave it."""
+    print(message)
+
+
 def main(arguments: list[str]) -> None:
     """Run the job on files, or on Python's own text."""
+    warnings.showwarning = say
     begin = time.perf_counter()
     files = [Path(argument) for argument in arguments]
     for path in files:
@@ -86,8 +108,7 @@ def main(arguments: list[str]) -> None:
     tokenizer.save(OUT / "tokenizer.json")
 
     heading(2, "writing token shards")
-    data = msltx.data.prepare([str(path) for path in files], tokenizer, out=OUT / "data")
-    print(f"{data.train_tokens:,} training tokens, {data.val_tokens:,} held out")
+    data = shards(files, tokenizer, OUT / "data")
 
     heading(3, "training")
     config = msltx.GPTConfig.preset("4m", vocab_size=tokenizer.vocab_size)
@@ -111,7 +132,9 @@ def main(arguments: list[str]) -> None:
 
     heading(4, "evaluating on held-out text")
     result = evaluate(model, data)
-    if result.loss is not None:
+    if result.loss is None:
+        print("no text was held out")
+    else:
         print(f"loss {result.loss:.3f} nats per token, perplexity {result.perplexity:.1f}", end="")
         print(f", {result.bits_per_byte:.3f} bits per byte" if result.bits_per_byte else "")
 

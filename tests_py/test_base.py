@@ -50,8 +50,10 @@ def test_thread_count() -> None:
     try:
         msltx.set_num_threads(3)
         assert msltx.get_num_threads() == 3
-        with pytest.raises(ValueError, match=r"threads is 0; it takes 1 to 1024"):
+        with pytest.raises(ValueError, match="threads is 0; it takes a whole number from 1 to"):
             msltx.set_num_threads(0)
+        with pytest.raises(ValueError, match="threads is 'a'; it takes a whole number"):
+            msltx.set_num_threads("a")  # type: ignore[arg-type]
         assert msltx.get_num_threads() == 3
     finally:
         msltx.set_num_threads(before)
@@ -154,6 +156,39 @@ def test_one_version() -> None:
     found = re.search(r"project\(msltx VERSION ([0-9.]+)", cmake)
     assert found
     assert msltx.__version__ == found[1]
+
+
+@pytest.mark.parametrize("module", ["msltx._core", "click", "msltx.cli"])
+def test_ctrl_c_while_the_command_is_loaded_is_no_traceback(module: str) -> None:
+    code = f"""
+import runpy, sys
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+sys.argv = ["-m", "--version"]
+runpy.run_module("msltx", run_name="__main__", alter_sys=False)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (130, "msltx: interrupted\n")
+
+
+def test_ctrl_c_while_a_script_imports_msltx_is_the_scripts() -> None:
+    code = """
+import sys
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == "msltx._core":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+try:
+    import msltx
+except KeyboardInterrupt:
+    print("mine")
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout == "mine\n"
 
 
 def test_missing_extension_says_how_to_build(tmp_path: Path) -> None:

@@ -223,6 +223,55 @@ def test_a_second_caller_gets_an_error() -> None:
 
 def test_saving_and_loading_gives_the_same_bits(model: msltx.GPT, tmp_path: Path) -> None:
     tokens, targets = batch()
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda m: msltx.GPT(CONFIG.to_dict()),
+            TypeError,
+            "config is a dict; a msltx.GPTConfig is",
+        ),
+        (lambda m: msltx.optim.AdamW(None), TypeError, "model is None; a msltx.GPT is expected"),
+        (
+            lambda m: msltx.optim.AdamW(m, betas=0.9),
+            ValueError,
+            "betas is 0.9; it takes two numbers",
+        ),
+        (lambda m: msltx.optim.AdamW(m, eps="a"), ValueError, "eps is 'a'; it takes a number"),
+        (
+            lambda m: msltx.optim.AdamW(m).step(lr="a"),
+            ValueError,
+            "lr is 'a'; it takes a number",
+        ),
+        (lambda m: msltx.optim.AdamW(m).step(lr=True), ValueError, "lr is True; it takes a number"),
+        (
+            lambda m: m.forward([[1, 2], [3]]),
+            ValueError,
+            "tokens is no array: its rows differ in length, or in how deep they are nested",
+        ),
+        (
+            lambda m: m.forward_backward([1, 2], [[1], [2, 3]]),
+            ValueError,
+            "targets is no array: its rows",
+        ),
+        (lambda m: msltx.generate(m, None, [[1], [2, 3]]), ValueError, "the prompt is no array"),
+    ],
+)
+def test_wrong_arguments_are_named_in_one_sentence(
+    model: msltx.GPT, call: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as raised:
+        call(model)
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)
+
+
+def test_numbers_of_numpy_are_numbers(model: msltx.GPT) -> None:
+    optimizer = msltx.optim.AdamW(model, weight_decay=np.float32(0.1), betas=np.array([0.9, 0.95]))
+    model.forward_backward(*batch())
+    assert not optimizer.step(lr=np.float64(1e-3)).skipped
+
+
     model.save(tmp_path / "model")
     loaded = msltx.GPT.load(tmp_path / "model")
     assert loaded.config == model.config

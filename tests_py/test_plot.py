@@ -135,6 +135,25 @@ def test_the_command(matplotlib: Any, run: Path, tmp_path: Path, capsys: Any) ->
     assert "cannot write" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_a_picture_that_fails_leaves_the_old_one(
+    matplotlib: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Any, file: Any, **options: Any) -> None:
+        if isinstance(file, Path):
+            file.write_bytes(b"half")
+        else:
+            file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "loss.png"
+    out.write_bytes(b"old")
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fails)
+    assert _run(["plot", str(run), "--out", str(out)]) == 1
+    assert out.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir() if "loss" in p.name] == ["loss.png"]
+
+
 def test_without_matplotlib_one_sentence_says_what_to_install() -> None:
     code = """
 import sys

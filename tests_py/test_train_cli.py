@@ -205,7 +205,10 @@ def test_a_refused_resume_keeps_the_run_as_it_was(folder: Path) -> None:
     msltx("train", folder / "run.yaml", "--out", run, "--max-steps", "2")
     before = (run / "config.yaml").read_text()
     _, errors = msltx("train", "--resume", "--out", run, "--set", "model.num_layers=3", code=2)
-    assert "another configuration" in errors
+    assert errors.splitlines()[-1] == (
+        f"msltx: {run} holds a model of another configuration than the one to resume: "
+        "num_layers is 2 there and 3 here"
+    )
     assert (run / "config.yaml").read_text() == before
     msltx("train", "--resume", "--out", run, "--max-steps", "3")
     assert "max_steps: 3" in (run / "config.yaml").read_text()
@@ -274,7 +277,8 @@ def test_a_second_training_into_a_folder_is_refused(folder: Path) -> None:
     finally:
         first.kill()
     assert first.returncode == 130
-    assert "interrupted; saved as " in errors
+    assert "msltx: interrupted; saved as " in errors
+    assert errors.count("interrupted") == 1
     assert f"msltx train --resume --out '{run}'\n" in errors
 
 

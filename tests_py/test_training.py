@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,9 +21,9 @@ import pytest
 import msltx
 from msltx import _core
 from msltx.data import Dataset
-from msltx.progress import loss_curve
-from msltx.settings import CONFIG_FILE, load_settings
-from msltx.training import Evaluation, TrainingStopped, evaluate
+from msltx.progress import loss_curve, training_display
+from msltx.settings import CONFIG_FILE, TrainingSettings, load_settings
+from msltx.training import Evaluation, Progress, TrainingStopped, evaluate
 
 SENTENCE = "the quick brown fox jumps over the lazy dog while seven wizards watch quietly\n\n"
 SIZES = {"context_length": 24, "embedding_dim": 48, "num_layers": 2, "num_heads": 4}
@@ -264,6 +266,24 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_last_checkpoint(
 
 
 @pytest.mark.slow
+def test_a_resume_from_an_older_checkpoint_says_why(data: Dataset, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = {**FAST, "save_every": 2}
+    msltx.train(new_model(data), data, out=run, max_steps=4, warmup_steps=1, **options)
+    (run / "checkpoints" / "step_00000004" / "model.safetensors").unlink()
+    with pytest.warns(UserWarning, match="going on from") as warned:
+        rest = msltx.train(
+            new_model(data), data, out=run, resume=True, max_steps=5, warmup_steps=1, **options
+        )
+    folder = run / "checkpoints" / "step_00000004"
+    assert [str(w.message) for w in warned] == [
+        f"{folder} lacks model.safetensors; going on from step_00000002"
+    ]
+    assert len(rest.losses) == 3
+    assert (folder / "model.safetensors").exists()
+
+
+@pytest.mark.slow
 def test_resume_is_exact_with_accumulation_evaluation_and_a_spoilt_log(
     data: Dataset, tmp_path: Path
 ) -> None:
@@ -300,6 +320,41 @@ def test_best_is_the_best_checkpoint_there_is(
     settings = {**FAST, "eval_every": 1, "save_every": 2}
     msltx.train(new_model(data), data, out=tmp_path / "run", max_steps=6, **settings)
     assert (tmp_path / "run" / "checkpoints" / "best").resolve().name == "step_00000004"
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (80, "loss tokens/s peak left"),
+        (70, "loss tokens/s peak"),
+        (55, "loss tokens/s"),
+        (40, "loss"),
+        (30, "loss"),
+    ],
+)
+def test_the_bar_leaves_columns_out_where_the_terminal_is_narrow(
+    width: int, columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    with training_display(TrainingSettings(max_steps=1000), first_step=0) as show:
+        show(Progress(7, 1000, 5.5, 1.0, 1e-3, 123_456.0, 0.97, 4000.0, None, False))
+    line = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).rstrip().splitlines()[-1]
+    assert len(line) <= width
+    assert "\u2026" not in line
+    words = {
+        "loss": "loss 5.500",
+        "tokens/s": "123,456 tokens/s",
+        "peak": "97 % of peak",
+        "left": "1:06:40 left",
+    }
+    assert [name for name, text in words.items() if text in line] == columns.split()
 
 
 def test_a_step_too_large_is_refused_before_memory_is_asked_for(data: Dataset) -> None:

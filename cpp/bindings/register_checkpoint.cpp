@@ -61,8 +61,9 @@ std::string restore_checkpoint(TrainStep& step, const std::string& path) {
   return run_released([&] {
     const exchange::Checkpoint checkpoint = exchange::load_checkpoint(path);
     if (!(checkpoint.model.config == step.model().config())) {
-      throw ValueError(
-          concat(path, " holds a model of another configuration than the one to resume"));
+      throw ValueError(concat(path,
+                              " holds a model of another configuration than the one to resume: ",
+                              model::differences(checkpoint.model.config, step.model().config())));
     }
     exchange::restore_parameters(checkpoint.model.weights, step.model());
     exchange::restore_moments(checkpoint.optimizer, step.model(), step.optimizer());
@@ -102,6 +103,18 @@ void register_checkpoint(py::module_& m) {
       "resolve_model",
       [](const std::string& path) { return exchange::resolve_model(path).string(); },
       py::arg("path"));
+  m.def(
+      "resolve_run",
+      [](const std::string& path) {
+        std::vector<exchange::DamagedCheckpoint> passed_over;
+        const Path found = exchange::resolve_model(path, &passed_over);
+        std::vector<std::pair<std::string, std::vector<std::string>>> damaged;
+        for (const auto& one : passed_over) damaged.emplace_back(one.folder.string(), one.missing);
+        return std::make_pair(found.string(), damaged);
+      },
+      py::arg("path"),
+      "The checkpoint that a run goes on from, and the damaged ones that are newer: each with the "
+      "files it lacks.");
 }
 
 }  // namespace msltx::bindings

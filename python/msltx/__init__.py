@@ -7,6 +7,7 @@ loaded on first use, so that ``import msltx`` stays cheap.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -21,8 +22,8 @@ try:
         get_num_threads,
         matrix_peak,
         read_bandwidth,
-        set_num_threads,
     )
+    from msltx._core import set_num_threads as _set_num_threads
 except ModuleNotFoundError as error:
     if error.name != "msltx._core":
         raise
@@ -31,6 +32,12 @@ except ModuleNotFoundError as error:
         "in the checkout, or with: pip install .",
         name="msltx._core",
     ) from error
+except KeyboardInterrupt:
+    # The program msltx cannot catch it yet: this is what it imports first.
+    if (sys.argv or [""])[0].rpartition("/")[2] not in ("msltx", "-m"):
+        raise
+    print("msltx: interrupted", file=sys.stderr)
+    sys.exit(130)
 
 if TYPE_CHECKING:
     from msltx import data, exchange, kernels, optim, plot
@@ -82,6 +89,13 @@ _LAZY: dict[str, str | None] = {
     "plot": None,
     "train": "msltx.training",
 }
+
+
+def set_num_threads(threads: int) -> None:
+    """Use this many threads from now on, 1 to 1024. Results do not depend on the number."""
+    from msltx._arguments import whole_number
+
+    _set_num_threads(whole_number(threads, "threads", 1, 1024))
 
 
 def __getattr__(name: str) -> Any:

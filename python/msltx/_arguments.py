@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from typing import Any
 
@@ -30,6 +31,26 @@ def whole_number(value: Any, name: str, least: int, most: int) -> int:
         limits = f"of at least {least}" if most == MOST_COUNT else f"from {least} to {most}"
         raise InvalidValueError(f"{name} is {value!r}; it takes a whole number {limits}")
     return number
+
+
+def number(value: Any, name: str) -> float:
+    """Give value as a float.
+
+    Raises
+    ------
+    InvalidValueError
+        For a bool, and what is no real number of Python or NumPy.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InvalidValueError(f"{name} is {value!r}; it takes a number")
+    return float(value)
+
+
+def check_type(value: Any, kind: type, name: str) -> None:
+    """Raise TypeError where value is no `kind`, which a caller knows as msltx.<its name>."""
+    if not isinstance(value, kind):
+        shown = "None" if value is None else f"a {type(value).__name__}"
+        raise TypeError(f"{name} is {shown}; a msltx.{kind.__name__} is expected")
 
 
 def check_folder(name: str, what: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msltx import _core
-from msltx._arguments import MOST_COUNT, MOST_SEED, check_folder, whole_number
+from msltx._arguments import MOST_COUNT, MOST_SEED, check_folder, check_type, whole_number
 from msltx._core import GPTConfig, InvalidValueError
 
 if TYPE_CHECKING:
@@ -35,9 +35,14 @@ def token_array(tokens: npt.ArrayLike, name: str) -> npt.NDArray[np.int32]:
     Raises
     ------
     InvalidValueError
-        For a dtype that is not of integers, or an id that int32 cannot hold.
+        For a dtype that is not of integers, an id that int32 cannot hold, or rows of unlike length.
     """
-    array = np.asarray(tokens)
+    try:
+        array = np.asarray(tokens)
+    except ValueError:
+        raise InvalidValueError(
+            f"{name} is no array: its rows differ in length, or in how deep they are nested"
+        ) from None
     if array.size and array.dtype.kind not in "iu":
         raise InvalidValueError(f"{name} has dtype {array.dtype}; integers are expected")
     if array.ndim == 1:
@@ -137,6 +142,8 @@ class GPT:
 
     Raises
     ------
+    TypeError
+        For a config that is no GPTConfig: GPTConfig(**fields) makes one of a dict.
     InvalidValueError
         For a configuration that this version does not run.
     MemoryLimitError
@@ -157,6 +164,7 @@ class GPT:
         memory_limit: int | None = None,
         diagnostic: bool | None = None,
     ) -> None:
+        check_type(config, GPTConfig, "config")
         self._core = _core.GPT(
             config,
             seed=whole_number(seed, "seed", 0, MOST_SEED),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from msltx import _core
+from msltx._arguments import check_type, number
+from msltx._core import InvalidValueError
 from msltx.model import GPT
 
 __all__ = ["AdamW", "StepInfo"]
@@ -44,8 +46,17 @@ class AdamW:
         eps: float = 1e-8,
         grad_clip: float = 0.0,
     ) -> None:
+        check_type(model, GPT, "model")
+        try:
+            first, second = betas
+        except (TypeError, ValueError):
+            raise InvalidValueError(f"betas is {betas!r}; it takes two numbers") from None
         self._core = _core.AdamW(
-            model._core, weight_decay=weight_decay, betas=betas, eps=eps, grad_clip=grad_clip
+            model._core,
+            weight_decay=number(weight_decay, "weight_decay"),
+            betas=(number(first, "betas[0]"), number(second, "betas[1]")),
+            eps=number(eps, "eps"),
+            grad_clip=number(grad_clip, "grad_clip"),
         )
 
     @property
@@ -55,4 +66,4 @@ class AdamW:
 
     def step(self, *, lr: float) -> StepInfo:
         """Update the model's parameters from its gradients."""
-        return StepInfo(**self._core.step(lr))
+        return StepInfo(**self._core.step(number(lr, "lr")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,21 @@ def _line(p: Progress) -> str:
     )
 
 
+# Columns of the bar behind the loss, those that are left out first last, and their widths.
+_OPTIONAL = {"rate": len("1,234,567 tokens/s"), "share": len("100 % of peak"), "left": 12}
+_LEAST_BAR = 6
+
+
+def columns_that_fit(width: int, max_steps: int) -> int:
+    """Count the columns shown beside steps and loss: none, the bar, or it and some of _OPTIONAL."""
+    used = len("step ") + 2 * len(str(max_steps)) + len("/") + len(" loss 12.345")
+    for count, needed in enumerate((_LEAST_BAR, *_OPTIONAL.values())):
+        used += 1 + needed
+        if used > width:
+            return count
+    return 1 + len(_OPTIONAL)
+
+
 @contextmanager
 def training_display(
     settings: TrainingSettings, first_step: int
@@ -52,29 +67,34 @@ def training_display(
         yield write_line
         return
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.console import Console, RenderableType
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
-    columns = (
-        TextColumn("step"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=None),
-        TextColumn("loss {task.fields[loss]}"),
-        TextColumn("{task.fields[rate]} tokens/s"),
-        TextColumn("{task.fields[share]}"),
-        TextColumn("{task.fields[left]} left"),
-    )
-    with Bar(*columns, console=console) as bar:
+    step: list[ProgressColumn] = [TextColumn("step"), MofNCompleteColumn()]
+    loss = TextColumn("loss {task.fields[loss]}")
+    bar_itself = BarColumn(bar_width=None)
+    optional = [TextColumn(f"{{task.fields[{name}]}}") for name in _OPTIONAL]
+
+    class Fitting(Bar):
+        """Leaves columns out where the terminal is too narrow for all, instead of cutting words."""
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            shown = columns_that_fit(console.width, settings.max_steps)
+            middle = [bar_itself] if shown else []
+            self.columns = (*step, *middle, loss, *optional[: max(0, shown - 1)])
+            return super().get_renderables()
+
+    with Fitting(console=console) as bar:
         task = bar.add_task(
             "training",
             total=settings.max_steps,
             completed=first_step,
             loss="-",
-            rate="-",
+            rate="- tokens/s",
             share="",
-            left="-",
+            left="- left",
         )
 
         def update(p: Progress) -> None:
@@ -82,9 +102,9 @@ def training_display(
                 task,
                 completed=p.step,
                 loss=f"{p.loss:.3f}",
-                rate=f"{p.tokens_per_s:,.0f}",
+                rate=f"{p.tokens_per_s:,.0f} tokens/s",
                 share="" if p.peak_share is None else f"{100 * p.peak_share:.0f} % of peak",
-                left=duration(p.seconds_left),
+                left=f"{duration(p.seconds_left)} left",
             )
             if p.val_loss is not None or p.skipped:
                 bar.console.print(_line(p), highlight=False)

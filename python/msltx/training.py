@@ -280,6 +280,10 @@ class _Trainer:
         known = Tokenizer.load_from_model(path)
         check_tokenizer(self.data, known, f"that of {path}")
         state = json.loads(_core.restore_checkpoint(self.step, os.fspath(path)))
+        whole, damaged = _core.resolve_run(os.fspath(path))
+        if damaged:
+            lacks = ", ".join(f"{folder} lacks {' and '.join(names)}" for folder, names in damaged)
+            warnings.warn(f"{lacks}; going on from {Path(whole).name}", stacklevel=3)
         self.best = state.get("best_val_loss") or math.inf
         before = state.get("settings")
         changes = self._changes(before if isinstance(before, dict) else {})
@@ -584,7 +588,8 @@ def train(
     Warns
     -----
     UserWarning
-        Where a resumed run goes on with other settings than it has had.
+        Where a resumed run goes on with other settings than it has had, or from an older
+        checkpoint because files of the newest are missing.
     """
     whole = settings if isinstance(settings, Settings) else None
     base = whole.training if whole else settings or TrainingSettings()

@@ -116,6 +116,22 @@ TEST_F(CheckpointTest, ResolvesModels) {
             std::string::npos);
 }
 
+TEST_F(CheckpointTest, PassesDamagedCheckpointsOverAndSaysSo) {
+  for (int64_t step = 1; step <= 3; ++step) save(step);
+  std::vector<DamagedCheckpoint> passed_over;
+  EXPECT_EQ(resolve_model(run_, &passed_over), checkpoints_ / "step_00000003");
+  EXPECT_TRUE(passed_over.empty());
+  fs::remove(checkpoints_ / "step_00000003" / "model.safetensors");
+  fs::remove(checkpoints_ / "step_00000002" / "model.safetensors");
+  fs::remove(checkpoints_ / "step_00000002" / "config.json");
+  EXPECT_EQ(resolve_model(run_, &passed_over), checkpoints_ / "step_00000001");
+  ASSERT_EQ(passed_over.size(), 2u);
+  EXPECT_EQ(passed_over[0].folder, checkpoints_ / "step_00000003");
+  EXPECT_EQ(passed_over[0].missing, (std::vector<std::string>{"model.safetensors"}));
+  EXPECT_EQ(passed_over[1].folder, checkpoints_ / "step_00000002");
+  EXPECT_EQ(passed_over[1].missing, (std::vector<std::string>{"config.json", "model.safetensors"}));
+}
+
 TEST_F(CheckpointTest, RefusesWhatItDoesNotRead) {
   const Path step = save(1);
   const auto refusal_with = [&](const char* name, std::string_view text) {

@@ -212,6 +212,16 @@ TEST(Config, ChangesFollowThrough) {
   EXPECT_THROW(preset("5m"), ValueError);
 }
 
+TEST(Config, DifferencesAreNamed) {
+  const GPTConfig c = config_from_json(small());
+  EXPECT_EQ(differences(c, c), "");
+  const GPTConfig other =
+      with_changes(c, {{"num_layers", c.num_layers + 1}, {"bias", {{"qkv", false}}}});
+  EXPECT_EQ(differences(c, other),
+            concat("num_layers is ", c.num_layers, " there and ", other.num_layers,
+                   " here, bias.qkv is true there and false here"));
+}
+
 TEST(Config, EssentialFieldsGiveTheConfigurationBack) {
   EXPECT_EQ(essential_fields(config_from_json(small())), small());
   const json more = {{"ff_dim", 100}, {"bias", {{"qkv", false}}}, {"norm", "rmsnorm"}};

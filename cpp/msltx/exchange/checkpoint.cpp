@@ -201,7 +201,7 @@ Checkpoint load_checkpoint(const Path& run_or_step) {
 
 std::vector<int64_t> checkpoint_steps(const Path& run) { return steps_in(tidy(run) / kFolder); }
 
-Path resolve_model(const Path& model) {
+Path resolve_model(const Path& model, std::vector<DamagedCheckpoint>* passed_over) {
   Path path = tidy(model);
   std::error_code error;
   if (fs::is_symlink(path, error)) {  // so that a link that moves meanwhile changes nothing
@@ -218,8 +218,11 @@ Path resolve_model(const Path& model) {
   std::vector<int64_t> steps = steps_in(folder);
   if (const auto last = linked_step(folder, kLast)) steps.push_back(*last);
   while (!steps.empty()) {  // without a `last` that leads somewhere, the newest
-    if (const auto found = whole_model(folder / step_name(steps.back()))) return *found;
-    steps.pop_back();
+    const int64_t newest = steps.back();
+    const Path step = folder / step_name(newest);
+    if (const auto found = whole_model(step)) return *found;
+    if (passed_over) passed_over->push_back({step, missing_model_files(step)});
+    std::erase(steps, newest);
   }
   throw FileError(concat(path.string(), " has no checkpoint yet"));
 }

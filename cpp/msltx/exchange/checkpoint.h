@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -51,8 +52,14 @@ Checkpoint load_checkpoint(const Path& run_or_step);
 // The steps of a run's checkpoints, ascending.
 std::vector<int64_t> checkpoint_steps(const Path& run);
 
+// A checkpoint that somebody or something has taken files from.
+struct DamagedCheckpoint {
+  Path folder;
+  std::vector<std::string> missing;  // the files' names
+};
+
 // The folder that MODEL means: itself where it is a model folder or checkpoint; a run's last
-// checkpoint.
-Path resolve_model(const Path& model);
+// checkpoint. Damaged ones that are passed over on the way to it go to `passed_over`.
+Path resolve_model(const Path& model, std::vector<DamagedCheckpoint>* passed_over = nullptr);
 
 }  // namespace msltx::exchange

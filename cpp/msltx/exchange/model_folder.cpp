@@ -68,11 +68,7 @@ Path place_to_write(const Path& path) {
   return target;
 }
 
-bool is_model_folder(const Path& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path / kConfig, ignored) &&
-         fs::is_regular_file(path / kWeights, ignored);
-}
+bool is_model_folder(const Path& path) { return missing_model_files(path).empty(); }
 
 void check_replaceable(const Path& path) {
   std::error_code error;
@@ -86,6 +82,15 @@ void check_replaceable(const Path& path) {
 }
 
 }  // namespace
+
+std::vector<std::string> missing_model_files(const Path& path) {
+  std::vector<std::string> missing;
+  std::error_code ignored;
+  for (const char* name : {kConfig, kWeights}) {
+    if (!fs::is_regular_file(path / name, ignored)) missing.emplace_back(name);
+  }
+  return missing;
+}
 
 std::optional<Path> whole_model(const Path& path) {
   if (is_model_folder(path)) return path;

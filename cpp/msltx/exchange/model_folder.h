@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "msltx/base/file.h"
 #include "msltx/exchange/safetensors.h"
@@ -30,6 +31,9 @@ ModelFolder load_model_folder(const Path& path);
 // Where the model folder of that name is whole: there, or, when a replacement was killed between
 // two renames, at its former sibling.
 std::optional<Path> whole_model(const Path& path);
+
+// Those of config.json and model.safetensors that a folder lacks, and is no model folder for it.
+std::vector<std::string> missing_model_files(const Path& path);
 
 // The three files, into a folder that exists: what a checkpoint shares with a model folder.
 void write_model_files(const Path& folder, const model::GPTConfig& config,

@@ -158,6 +158,9 @@ GPTConfig config_from_json(const nlohmann::json& fields);
 // and nothing that follows from the others.
 nlohmann::json essential_fields(const GPTConfig& config);
 
+// "num_layers is 4 there and 2 here", for every field that differs; empty where none does.
+std::string differences(const GPTConfig& there, const GPTConfig& here);
+
 // The configuration with these fields changed. What followed from others follows from the new ones:
 // doubling embedding_dim doubles a ff_dim that was at its default.
 GPTConfig with_changes(const GPTConfig& config, const nlohmann::json& changes);

@@ -298,6 +298,24 @@ json essential_fields(const GPTConfig& config) {
   return fields;
 }
 
+std::string differences(const GPTConfig& there, const GPTConfig& here) {
+  const json all = config_to_json(there), ours = config_to_json(here);
+  std::vector<std::string> fields;
+  const auto compare = [&](const std::string& name, const json& a, const json& b) {
+    if (a == b) return;
+    fields.push_back(concat(name, " is ", shown(a), " there and ", shown(b), " here"));
+  };
+  visit_fields(here, [&](const Field& f, const auto&) {
+    const std::string name(f.name);
+    const json &a = all.at(name), &b = ours.at(name);
+    if (!a.is_object() || !b.is_object()) return compare(name, a, b);
+    for (const auto& [inner, value] : a.items()) {
+      compare(concat(name, ".", inner), value, b.at(inner));
+    }
+  });
+  return join(fields, ", ");
+}
+
 GPTConfig with_changes(const GPTConfig& config, const json& changes) {
   json fields = essential_fields(config);
   fields.update(changes);

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 
 import click
-
-from msltx import FileError
 
 
 @click.command()
@@ -20,13 +20,13 @@ from msltx import FileError
 def plot(runs: tuple[Path, ...], out: Path) -> None:
     """Draw the losses of one run or several over their steps."""
     import msltx
+    from msltx import _core
 
     figure = msltx.plot.loss(*runs)
     kinds = figure.canvas.get_supported_filetypes()
     if out.suffix[1:].lower() not in kinds:
         raise click.UsageError(f"--out is {out}; it takes a file that ends in .png, .svg or .pdf")
-    try:
-        figure.savefig(out)
-    except OSError as error:
-        raise FileError(f"cannot write {out}: {error.strerror}") from None
+    picture = io.BytesIO()
+    figure.savefig(picture, format=out.suffix[1:].lower())
+    _core.write_file(os.fspath(out), picture.getvalue())
     click.echo(f"wrote {out}")

@@ -159,11 +159,12 @@ def _train(settings: Settings, resume: bool) -> None:
             # A second Ctrl-C, in the midst of what the first had led to, has kept it from saving.
             twice = isinstance(interrupt.__context__, KeyboardInterrupt)
             click.echo(
-                f"interrupted; {'the last checkpoint is' if twice else 'saved as'} "
+                f"msltx: interrupted; {'the last checkpoint is' if twice else 'saved as'} "
                 f"{last.resolve()}\ngo on with: "
                 f"msltx train --resume --out {shlex.quote(os.fspath(out))}",
                 err=True,
             )
+            raise click.exceptions.Exit(130) from None
         raise
     except TrainingStopped as error:
         click.echo(f"msltx: {error}", err=True)
