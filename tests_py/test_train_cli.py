@@ -130,6 +130,25 @@ def test_environment_stands_between_flag_and_file(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_diagnostic_mode_names_what_goes_bad(folder: Path) -> None:
+    """The flag counts before the variable; a learning rate far too high spoils the weights."""
+    spoilt = ["--learning-rate", "1e38", "--set", "training.warmup_steps=0", "--max-steps", "2"]
+    for flags, variable in ((["--diagnostic"], "0"), ([], "1")):
+        out = folder / f"diagnostic_{variable}"
+        _, errors = msltx(
+            "train",
+            folder / "run.yaml",
+            "--out",
+            out,
+            *spoilt,
+            *flags,
+            code=1,
+            MSLTX_DIAGNOSTIC=variable,
+        )
+        assert errors.splitlines()[-1].startswith("msltx: step 1, optimizer: adamw computes")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -218,6 +218,17 @@ def _sole_writer(run: Path | None) -> Iterator[None]:
         os.close(folder)
 
 
+@contextmanager
+def _diagnosed(model: GPT, on: bool | None) -> Iterator[None]:
+    """Turn diagnostic mode on or off for a while; None leaves it as it is."""
+    before = model.diagnostic
+    model.diagnostic = before if on is None else on
+    try:
+        yield
+    finally:
+        model.diagnostic = before
+
+
 class _Trainer:
     """The loop of one call of train()."""
 
@@ -532,6 +543,7 @@ def train(
     inside_documents: bool = False,
     settings: TrainingSettings | Settings | None = None,
     progress: bool = True,
+    diagnostic: bool | None = None,
     on_step: Callable[[Progress], object] | None = None,
     **changes: Any,
 ) -> Run:
@@ -560,6 +572,9 @@ def train(
         the run's config.yaml.
     progress : bool, default True
         Show a progress bar on stderr where it is a terminal, lines of text elsewhere.
+    diagnostic : bool, optional
+        Check every op of the run (docs/seeing.md), or none; default: as the model was made, or as
+        MSLTX_DIAGNOSTIC says.
     on_step : callable, optional
         Called with a Progress after every step.
     **changes
@@ -578,6 +593,9 @@ def train(
         dataset was prepared with another tokenizer, or a file cannot be written.
     TrainingStopped
         After max_skipped_steps steps in a row with a non-finite loss or gradient norm.
+    Error
+        In diagnostic mode, on the first fault: it names step, layer, op and tensor. Nothing more
+        is saved.
     KeyboardInterrupt
         On Ctrl-C, after a checkpoint was saved. A second one leaves the previous checkpoint.
 
@@ -627,7 +645,7 @@ def train(
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"cannot create {path}: {error.strerror}") from None
-    with _sole_writer(path):
+    with _sole_writer(path), _diagnosed(model, diagnostic):
         if resume and path is not None:
             trainer.resume(path)
         if not progress:
