@@ -724,6 +724,11 @@ def test_backends_lists_every_op() -> None:
         assert set(backend.ops) == set(OPS)
     assert listed[0].name == "reference"
     assert all(listed[0].supports(name) for name in OPS)
+    # What computes bfloat16 by itself: on the reference, what is there to convert.
+    assert listed[0].widened == {op for op in OPS if listed[0].supports(op, "bfloat16")} - {"cast"}
+    for backend in listed[1:]:
+        assert backend.widened >= {"attention_mix_forward", "dropout_forward", "transpose"}
+        assert not backend.widened & {"cast", "layernorm_forward", "rope_forward", "adamw"}
     with pytest.raises(msltx.InvalidValueError, match="there is no op 'nonsense'"):
         listed[0].supports("nonsense")
 
