@@ -301,7 +301,7 @@ def test_a_second_training_into_a_folder_is_refused(folder: Path) -> None:
 def test_a_second_ctrl_c_does_not_claim_a_checkpoint(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import msltx.training
+    import msltx._trainer
     from msltx.cli import _run
 
     run = folder / "twice"
@@ -311,8 +311,8 @@ def test_a_second_ctrl_c_does_not_claim_a_checkpoint(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(msltx.training._Trainer, "evaluate", interrupted)
-    monkeypatch.setattr(msltx.training._Trainer, "save", interrupted)
+    monkeypatch.setattr(msltx._trainer.Trainer, "evaluate", interrupted)
+    monkeypatch.setattr(msltx._trainer.Trainer, "save", interrupted)
     capfd.readouterr()
     assert _run([*command, "--resume", "--max-steps", "7"]) == 130
     errors = capfd.readouterr().err
