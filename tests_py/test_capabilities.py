@@ -35,4 +35,18 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "setting value runs" in lines
     assert "norm_placement sandwich yes" in lines
+    assert lines[-1].startswith("with dtype bfloat16, ")
+    assert "computes in float32 from copies: " in lines[-1]
+    assert " attention_scores_forward, " in lines[-1]
     assert _run(["info", ".", "--settings"]) == 2
+
+
+def test_the_table_of_kernels(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(["info", "--kernels"]) == 0
+    text = capsys.readouterr().out
+    lines = [line.split() for line in text.splitlines()]
+    (transpose,) = (line[1:] for line in lines if line[:1] == ["transpose"])
+    (adamw,) = (line[1:] for line in lines if line[:1] == ["adamw"])
+    assert transpose == ["yes", "widened"] * (len(transpose) // 2)
+    assert adamw == ["yes", "-"] * (len(adamw) // 2)
+    assert text.endswith("\nwidened: computed in float32 from copies, then rounded\n")

@@ -14,6 +14,8 @@ import pytest
 import msltx
 from families import random_batch, random_config
 from msltx import GPT, GPTConfig, backends
+from msltx.data import Dataset
+from msltx.training import Progress, Run
 
 BACKENDS = [backend.name for backend in backends()]
 CONFIG = GPTConfig(vocab_size=31, context_length=12, embedding_dim=16, num_layers=3, num_heads=2)
@@ -130,6 +132,67 @@ def test_the_parameter_is_that_of_the_number() -> None:
     said = r"optimizer: adamw is given inf in param \(blocks\.1\.ff\.in\.weight\) at "
     with pytest.raises(msltx.Error, match=said):
         optimizer.step(lr=1e-3)
+
+
+def test_it_is_turned_on_and_off() -> None:
+    """In the midst of a loop of one's own too, whose steps it knows."""
+    model = GPT(CONFIG, diagnostic=False)
+    optimizer = msltx.optim.AdamW(model)
+    for _ in range(2):
+        model.forward_backward(*batch())
+        optimizer.step(lr=1e-3)
+    plant(model, "blocks.0.ff.in.weight", np.nan)
+    assert np.isnan(model.forward_backward(*batch()))
+    model.diagnostic = True
+    with pytest.raises(msltx.Error, match=r"^step 3, blocks\.0\.ff: "):
+        model.forward_backward(*batch())
+    model.diagnostic = False
+    assert np.isnan(model.forward_backward(*batch()))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("diagnostic")
+    (folder / "text.txt").write_text("the cat sat on the mat\n" * 200, "utf-8")
+    tokenizer = msltx.Tokenizer.train(folder / "text.txt", vocab_size=260)
+    return msltx.data.prepare(folder / "text.txt", tokenizer, out=folder / "set")
+
+
+@pytest.mark.parametrize("made_with", [False, True])
+def test_a_run_names_the_weight_gone_bad(data: Dataset, made_with: bool) -> None:
+    """With diagnostic=True, by tensor, step and layer; it goes on with diagnostic=False."""
+    config = GPTConfig(**{**CONFIG.to_dict(), "vocab_size": data.vocab_size})
+    options: dict[str, Any] = {
+        "max_steps": 4,
+        "batch_size": 2,
+        "eval_every": 0,
+        "progress": False,
+    }
+
+    def trained(diagnostic: bool | None) -> Run:
+        model = GPT(config, seed=1, diagnostic=made_with)
+
+        def spoil(done: Progress) -> None:
+            if done.step == 2:
+                plant(model, "blocks.1.ff.in.weight", np.nan)
+
+        try:
+            return msltx.train(model, data, diagnostic=diagnostic, on_step=spoil, **options)
+        finally:
+            assert model.diagnostic == made_with
+
+    said = (
+        r"^step 3, blocks\.1\.ff: linear_forward is given nan in weight "
+        r"\(blocks\.1\.ff\.in\.weight\) at "
+    )
+    with pytest.raises(msltx.Error, match=said):
+        trained(True)
+    assert np.isnan(trained(False).losses[2:]).all()
+    if made_with:
+        with pytest.raises(msltx.Error, match=said):
+            trained(None)
+    else:
+        assert np.isnan(trained(None).losses[2:]).all()
 
 
 def train(folder: Path, diagnostic: str, steps: int = 3) -> subprocess.CompletedProcess[str]:

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from msltx import kernels
+from msltx._run_folder import LOG_COLUMNS
 from msltx.settings import DataSettings, RunSettings, TrainingSettings
-from msltx.training import _LOG_COLUMNS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,7 +59,7 @@ def test_every_setting_is_described_with_its_default() -> None:
 
 
 def test_every_column_of_the_log_is_described() -> None:
-    assert list(rows(TRAINING, "| column | meaning |")) == _LOG_COLUMNS
+    assert list(rows(TRAINING, "| column | meaning |")) == LOG_COLUMNS
 
 
 def test_the_kernels_that_are_missing_are_missing() -> None:

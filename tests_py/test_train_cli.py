@@ -130,6 +130,25 @@ def test_environment_stands_between_flag_and_file(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_diagnostic_mode_names_what_goes_bad(folder: Path) -> None:
+    """The flag counts before the variable; a learning rate far too high spoils the weights."""
+    spoilt = ["--learning-rate", "1e38", "--set", "training.warmup_steps=0", "--max-steps", "2"]
+    for flags, variable in ((["--diagnostic"], "0"), ([], "1")):
+        out = folder / f"diagnostic_{variable}"
+        _, errors = msltx(
+            "train",
+            folder / "run.yaml",
+            "--out",
+            out,
+            *spoilt,
+            *flags,
+            code=1,
+            MSLTX_DIAGNOSTIC=variable,
+        )
+        assert errors.splitlines()[-1].startswith("msltx: step 1, optimizer: adamw computes")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -286,7 +305,7 @@ def test_a_second_training_into_a_folder_is_refused(folder: Path) -> None:
 def test_a_second_ctrl_c_does_not_claim_a_checkpoint(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import msltx.training
+    import msltx._trainer
     from msltx.cli import _run
 
     run = folder / "twice"
@@ -296,8 +315,8 @@ def test_a_second_ctrl_c_does_not_claim_a_checkpoint(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(msltx.training._Trainer, "evaluate", interrupted)
-    monkeypatch.setattr(msltx.training._Trainer, "save", interrupted)
+    monkeypatch.setattr(msltx._trainer.Trainer, "evaluate", interrupted)
+    monkeypatch.setattr(msltx._trainer.Trainer, "save", interrupted)
     capfd.readouterr()
     assert _run([*command, "--resume", "--max-steps", "7"]) == 130
     errors = capfd.readouterr().err

@@ -315,7 +315,7 @@ def test_best_is_the_best_checkpoint_there_is(
 ) -> None:
     losses = iter([1.0, 3.0, 0.5, 2.0, 0.7, 4.0])  # those after steps 2, 4 and 6 have a checkpoint
     monkeypatch.setattr(
-        "msltx.training.evaluate", lambda *_, **__: Evaluation(next(losses), 1, None)
+        "msltx._trainer.evaluate", lambda *_, **__: Evaluation(next(losses), 1, None)
     )
     settings = {**FAST, "eval_every": 1, "save_every": 2}
     msltx.train(new_model(data), data, out=tmp_path / "run", max_steps=6, **settings)

@@ -194,7 +194,8 @@ void register_model(py::module_& m) {
                              [](const GPT& gpt) { return std::string(name_of(gpt.dtype())); })
       .def_property_readonly("backend",
                              [](const GPT& gpt) { return std::string(gpt.backend().name()); })
-      .def_property_readonly("diagnostic", &GPT::is_diagnostic)
+      .def_property("diagnostic", &GPT::is_diagnostic,
+                    [](GPT& gpt, bool on) { with_model(gpt, [&] { gpt.set_diagnostic(on); }); })
       .def("num_parameters", &GPT::num_parameters)
       .def("parameter_names",
            [](const GPT& gpt) {

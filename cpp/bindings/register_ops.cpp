@@ -174,12 +174,14 @@ py::list axis_letters() {
   return all;
 }
 
-// The compute types in which a backend itself has each op.
+// The compute types in which a backend itself has each op, and where bfloat16 means widened copies.
 py::list describe_backends() {
   py::list all;
   for (const ops::Backend* backend : ops::backends()) {
     py::dict by_op;
+    py::list widened;
     for (const OpInfo& info : ops::all_ops()) {
+      if (backend->widens(info)) widened.append(info.name);
       py::list dtypes;
       for (DType dtype : {DType::float32, DType::bfloat16}) {
         if (backend->supports(info, dtype)) dtypes.append(msltx::name_of(dtype));
@@ -190,6 +192,7 @@ py::list describe_backends() {
     d["name"] = backend->name();
     d["description"] = backend->description();
     d["supports"] = by_op;
+    d["widened"] = widened;
     all.append(d);
   }
   return all;

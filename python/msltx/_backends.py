@@ -23,12 +23,16 @@ class Backend:
     ops
         The compute types ("float32", "bfloat16") that it takes for each op; none where it lacks
         the op, which the reference then runs.
+    widened
+        The ops that it computes from float32 copies where tensors are bfloat16, and rounds what
+        they give: right, but no faster than float32.
     """
 
     name: str
     description: str
     is_default: bool
     ops: Mapping[str, tuple[str, ...]]
+    widened: frozenset[str]
 
     def supports(self, op: str, dtype: str = "float32") -> bool:
         """Tell whether the backend itself has an op for a compute type.
@@ -68,6 +72,12 @@ def backends() -> list[Backend]:
     """
     default = _core.default_backend()
     return [
-        Backend(each["name"], each["description"], each["name"] == default, each["supports"])
+        Backend(
+            each["name"],
+            each["description"],
+            each["name"] == default,
+            each["supports"],
+            frozenset(each["widened"]),
+        )
         for each in _core.backends()
     ]

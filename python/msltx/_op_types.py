@@ -41,11 +41,15 @@ class Op(TypedDict):
 
 
 class BackendDescription(TypedDict):
-    """A backend, with the compute types in which it has each op."""
+    """A backend, with the compute types in which it has each op.
+
+    `widened` are the ops that it computes in float32 where their tensors are bfloat16.
+    """
 
     name: str
     description: str
     supports: dict[str, tuple[str, ...]]
+    widened: list[str]
 
 
 def inputs_of(op: Op) -> list[Field]:

@@ -191,8 +191,12 @@ class GPT:
 
     @property
     def diagnostic(self) -> bool:
-        """Whether every op is checked."""
+        """Whether every op is checked; assign to change it."""
         return self._core.diagnostic
+
+    @diagnostic.setter
+    def diagnostic(self, on: bool) -> None:
+        self._core.diagnostic = on
 
     @property
     def params(self) -> Parameters:

@@ -86,43 +86,47 @@ void AttentionCore::encode_distances(Stream& stream, const Tensor& out) const {
   if (is_relative()) relative_.forward(stream, out, encodings_.rows(0, out.dim(0)));
 }
 
+template <class Op>
+Op AttentionCore::scored(Op op, const Tensor& document_starts) const {
+  op.window = window_;
+  op.document_starts = document_starts;
+  if constexpr (requires { op.scale; }) op.scale = scale_;
+  if constexpr (requires { op.softcap; }) op.softcap = softcap_;
+  if constexpr (requires { op.alibi_slopes; }) op.alibi_slopes = alibi_slopes_;
+  return op;
+}
+
+template <class Op>
+Op AttentionCore::dropped(Op op, const Draw& draw) const {
+  op.dropout = dropout_.rate(draw);
+  op.seed = dropout_.seed(draw);
+  op.step = draw.step;
+  op.first_sequence = draw.first_sequence;
+  return op;
+}
+
 void AttentionCore::scores_forward(Stream& stream, const Tensor& scores, const Heads& x,
                                    const Tensor& distances, const Tensor& bias,
                                    const Tensor& document_starts) const {
   if (is_relative()) {
-    ops::relative_attention_scores_forward(stream, {.out = scores,
-                                                    .q = x.q,
-                                                    .k = x.k,
-                                                    .r = by_head(distances),
-                                                    .content_bias = content_bias_->value,
-                                                    .position_bias = position_bias_->value,
-                                                    .scale = scale_,
-                                                    .window = window_,
-                                                    .document_starts = document_starts});
+    const ops::RelativeAttentionScoresForward op{.out = scores,
+                                                 .q = x.q,
+                                                 .k = x.k,
+                                                 .r = by_head(distances),
+                                                 .content_bias = content_bias_->value,
+                                                 .position_bias = position_bias_->value};
+    ops::relative_attention_scores_forward(stream, scored(op, document_starts));
   } else {
-    ops::attention_scores_forward(stream, {.out = scores,
-                                           .q = x.q,
-                                           .k = x.k,
-                                           .scale = scale_,
-                                           .window = window_,
-                                           .softcap = softcap_,
-                                           .bias = bias,
-                                           .alibi_slopes = alibi_slopes_,
-                                           .document_starts = document_starts});
+    const ops::AttentionScoresForward op{.out = scores, .q = x.q, .k = x.k, .bias = bias};
+    ops::attention_scores_forward(stream, scored(op, document_starts));
   }
 }
 
 void AttentionCore::mix_scores(Stream& stream, const Tensor& scores, const Tensor& mix,
                                const Tensor& v, const BatchPart& part) const {
-  const Draw& draw = part.draw;
   ops::softmax_forward(stream, {as_rows(scores), as_rows(scores)});
-  ops::attention_mix_forward(stream, {.out = mix,
-                                      .probabilities = scores,
-                                      .v = v,
-                                      .dropout = dropout_.rate(draw),
-                                      .seed = dropout_.seed(draw),
-                                      .step = draw.step,
-                                      .first_sequence = draw.first_sequence});
+  const ops::AttentionMixForward op{.out = mix, .probabilities = scores, .v = v};
+  ops::attention_mix_forward(stream, dropped(op, part.draw));
 }
 
 void AttentionCore::forward(Stream& stream, const CoreActivations& a, const Tensor& mix,
@@ -131,22 +135,9 @@ void AttentionCore::forward(Stream& stream, const CoreActivations& a, const Tens
     scores_forward(stream, a.probabilities, x, a.distances, a.bias, part.document_starts);
     return mix_scores(stream, a.probabilities, mix, x.v, part);
   }
-  const Draw& draw = part.draw;
-  ops::flash_attention_forward(stream, {.out = mix,
-                                        .lse = a.lse,
-                                        .q = x.q,
-                                        .k = x.k,
-                                        .v = x.v,
-                                        .scale = scale_,
-                                        .window = window_,
-                                        .softcap = softcap_,
-                                        .bias = a.bias,
-                                        .alibi_slopes = alibi_slopes_,
-                                        .document_starts = part.document_starts,
-                                        .dropout = dropout_.rate(draw),
-                                        .seed = dropout_.seed(draw),
-                                        .step = draw.step,
-                                        .first_sequence = draw.first_sequence});
+  const ops::FlashAttentionForward op{
+      .out = mix, .lse = a.lse, .q = x.q, .k = x.k, .v = x.v, .bias = a.bias};
+  ops::flash_attention_forward(stream, dropped(scored(op, part.document_starts), part.draw));
 }
 
 void AttentionCore::forward_cached(Stream& stream, const Tensor& mix, const Heads& x,
@@ -168,116 +159,84 @@ void AttentionCore::forward_cached(Stream& stream, const Tensor& mix, const Head
 void AttentionCore::backward_data(Stream& stream, const CoreActivations& a, const CoreGradients& g,
                                   const Heads& d, const Tensor& d_mix, const Tensor& mix,
                                   const Heads& x, const BatchPart& part) const {
-  const Draw& draw = part.draw;
+  const Tensor& starts = part.document_starts;
   if (!a.probabilities.defined()) {
-    ops::flash_attention_backward(stream, {.d_q = d.q,
-                                           .d_k = d.k,
-                                           .d_v = d.v,
-                                           .d_out = d_mix,
-                                           .forward_out = mix,
-                                           .lse = a.lse,
-                                           .q = x.q,
-                                           .k = x.k,
-                                           .v = x.v,
-                                           .scale = scale_,
-                                           .window = window_,
-                                           .softcap = softcap_,
-                                           .bias = a.bias,
-                                           .alibi_slopes = alibi_slopes_,
-                                           .document_starts = part.document_starts,
-                                           .dropout = dropout_.rate(draw),
-                                           .seed = dropout_.seed(draw),
-                                           .step = draw.step,
-                                           .first_sequence = draw.first_sequence});
+    const ops::FlashAttentionBackward op{.d_q = d.q,
+                                         .d_k = d.k,
+                                         .d_v = d.v,
+                                         .d_out = d_mix,
+                                         .forward_out = mix,
+                                         .lse = a.lse,
+                                         .q = x.q,
+                                         .k = x.k,
+                                         .v = x.v,
+                                         .bias = a.bias};
+    ops::flash_attention_backward(stream, dropped(scored(op, starts), part.draw));
     return;
   }
-  ops::attention_mix_backward(stream, {.d_probabilities = g.d_scores,
-                                       .d_v = d.v,
-                                       .d_out = d_mix,
-                                       .probabilities = a.probabilities,
-                                       .v = x.v,
-                                       .dropout = dropout_.rate(draw),
-                                       .seed = dropout_.seed(draw),
-                                       .step = draw.step,
-                                       .first_sequence = draw.first_sequence});
+  const ops::AttentionMixBackward of_mix{.d_probabilities = g.d_scores,
+                                         .d_v = d.v,
+                                         .d_out = d_mix,
+                                         .probabilities = a.probabilities,
+                                         .v = x.v};
+  ops::attention_mix_backward(stream, dropped(of_mix, part.draw));
   const Tensor d_scores = as_rows(g.d_scores);
   ops::softmax_backward(stream, {d_scores, d_scores, as_rows(a.probabilities)});
   if (is_relative()) {
-    ops::relative_attention_scores_backward_data(stream, {.d_q = d.q,
-                                                          .d_k = d.k,
-                                                          .d_out = g.d_scores,
-                                                          .q = x.q,
-                                                          .k = x.k,
-                                                          .r = by_head(a.distances),
-                                                          .content_bias = content_bias_->value,
-                                                          .position_bias = position_bias_->value,
-                                                          .scale = scale_,
-                                                          .window = window_,
-                                                          .document_starts = part.document_starts});
+    const ops::RelativeAttentionScoresBackwardData op{.d_q = d.q,
+                                                      .d_k = d.k,
+                                                      .d_out = g.d_scores,
+                                                      .q = x.q,
+                                                      .k = x.k,
+                                                      .r = by_head(a.distances),
+                                                      .content_bias = content_bias_->value,
+                                                      .position_bias = position_bias_->value};
+    ops::relative_attention_scores_backward_data(stream, scored(op, starts));
   } else {
-    ops::attention_scores_backward(stream, {.d_q = d.q,
-                                            .d_k = d.k,
-                                            .d_out = g.d_scores,
-                                            .q = x.q,
-                                            .k = x.k,
-                                            .scale = scale_,
-                                            .window = window_,
-                                            .softcap = softcap_,
-                                            .document_starts = part.document_starts});
+    const ops::AttentionScoresBackward op{
+        .d_q = d.q, .d_k = d.k, .d_out = g.d_scores, .q = x.q, .k = x.k};
+    ops::attention_scores_backward(stream, scored(op, starts));
   }
 }
 
 void AttentionCore::backward_weights(Stream& stream, const CoreActivations& a,
                                      const CoreGradients& g, const Tensor& d_mix, const Tensor& mix,
                                      const Heads& x, const BatchPart& part, bool accumulate) const {
-  const Draw& draw = part.draw;
+  const Tensor& starts = part.document_starts;
   if (is_relative()) {
     // What is added to are the biases; the distances' gradient is this block's alone.
     if (accumulate) ops::zero(stream, {g.d_distances.reshape({g.d_distances.size()})});
-    ops::relative_attention_scores_backward_weights(stream,
-                                                    {.d_r = by_head(g.d_distances),
-                                                     .d_content_bias = content_bias_->grad,
-                                                     .d_position_bias = position_bias_->grad,
-                                                     .d_out = g.d_scores,
-                                                     .q = x.q,
-                                                     .k = x.k,
-                                                     .r = by_head(a.distances),
-                                                     .content_bias = content_bias_->value,
-                                                     .position_bias = position_bias_->value,
-                                                     .scale = scale_,
-                                                     .window = window_,
-                                                     .accumulate = accumulate,
-                                                     .document_starts = part.document_starts});
+    const ops::RelativeAttentionScoresBackwardWeights op{.d_r = by_head(g.d_distances),
+                                                         .d_content_bias = content_bias_->grad,
+                                                         .d_position_bias = position_bias_->grad,
+                                                         .d_out = g.d_scores,
+                                                         .q = x.q,
+                                                         .k = x.k,
+                                                         .r = by_head(a.distances),
+                                                         .content_bias = content_bias_->value,
+                                                         .position_bias = position_bias_->value,
+                                                         .accumulate = accumulate};
+    ops::relative_attention_scores_backward_weights(stream, scored(op, starts));
     relative_.backward_weights(stream, encodings_.rows(0, g.d_distances.dim(0)), g.d_distances, {},
                                accumulate);
   }
   if (!g.d_bias.defined()) return;
   if (a.probabilities.defined()) {
-    ops::attention_scores_backward_bias(stream, {.d_bias = g.d_bias,
-                                                 .d_out = g.d_scores,
-                                                 .window = window_,
-                                                 .accumulate = !last_,
-                                                 .document_starts = part.document_starts});
+    const ops::AttentionScoresBackwardBias op{
+        .d_bias = g.d_bias, .d_out = g.d_scores, .accumulate = !last_};
+    ops::attention_scores_backward_bias(stream, scored(op, starts));
     return;
   }
-  ops::flash_attention_backward_bias(stream, {.d_bias = g.d_bias,
-                                              .d_out = d_mix,
-                                              .forward_out = mix,
-                                              .lse = a.lse,
-                                              .q = x.q,
-                                              .k = x.k,
-                                              .v = x.v,
-                                              .scale = scale_,
-                                              .window = window_,
-                                              .softcap = softcap_,
-                                              .accumulate = !last_,
-                                              .bias = a.bias,
-                                              .alibi_slopes = alibi_slopes_,
-                                              .document_starts = part.document_starts,
-                                              .dropout = dropout_.rate(draw),
-                                              .seed = dropout_.seed(draw),
-                                              .step = draw.step,
-                                              .first_sequence = draw.first_sequence});
+  const ops::FlashAttentionBackwardBias op{.d_bias = g.d_bias,
+                                           .d_out = d_mix,
+                                           .forward_out = mix,
+                                           .lse = a.lse,
+                                           .q = x.q,
+                                           .k = x.k,
+                                           .v = x.v,
+                                           .accumulate = !last_,
+                                           .bias = a.bias};
+  ops::flash_attention_backward_bias(stream, dropped(scored(op, starts), part.draw));
 }
 
 }  // namespace msltx::model

@@ -79,6 +79,12 @@ class AttentionCore {
                         const BatchPart& part, bool accumulate) const;
 
  private:
+  // `op` with what it has of the rules by which scores are made and masked ...
+  template <class Op>
+  Op scored(Op op, const Tensor& document_starts) const;
+  // ... and with the draw by which probabilities are dropped.
+  template <class Op>
+  Op dropped(Op op, const Draw& draw) const;
   // scores (B, nh, T, S) into probabilities in place, and the mix.
   void mix_scores(ops::Stream& stream, const Tensor& scores, const Tensor& mix, const Tensor& v,
                   const BatchPart& part) const;

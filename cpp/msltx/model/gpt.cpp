@@ -38,11 +38,18 @@ GPT::GPT(GPTConfig config, uint64_t seed, const GPTOptions& options)
   loss_arena_ = Arena(Arena::kAlignment);
   loss_ = loss_arena_.allocate(DType::float32, {1});
   if (options_.initialize) initialize(parameters_, config_, seed);
-  if (options_.diagnostic.value_or(ops::diagnostic_by_environment())) {
+  set_diagnostic(options_.diagnostic.value_or(ops::diagnostic_by_environment()));
+}
+
+void GPT::set_diagnostic(bool on) {
+  if (on == is_diagnostic()) return;
+  diagnostic_.reset();
+  if (on) {
     diagnostic_ = std::make_unique<ops::Diagnostic>(
         [this](const void* address) { return parameter_at(address); });
-    interceptor_ = diagnostic_.get();
+    diagnostic_->set_step(step_number_);
   }
+  interceptor_ = diagnostic_.get();
 }
 
 std::string GPT::parameter_at(const void* address) const {

@@ -74,8 +74,11 @@ class GPT {
   }
   ops::Interceptor* interceptor() const { return interceptor_; }
   bool is_diagnostic() const { return diagnostic_ != nullptr; }
+  // In place of what set_interceptor() has installed.
+  void set_diagnostic(bool on);
   // The step, counted from 1, that errors of diagnostic mode name from here on.
   void set_step(int64_t step) {
+    step_number_ = step;
     if (diagnostic_) diagnostic_->set_step(step);
   }
 
@@ -178,6 +181,7 @@ class GPT {
 
   ops::SectionMode section_mode_ = ops::SectionMode::automatic;
   std::unique_ptr<ops::Diagnostic> diagnostic_;
+  int64_t step_number_ = 1;
   ops::Interceptor* interceptor_ = nullptr;
   std::unique_ptr<ops::Scratch> scratch_;
   std::unique_ptr<Activations> activations_;

@@ -312,6 +312,22 @@ struct FlashAttentionForward {
   double flops() const { return attention_flops(q, k, 2); }
 };
 
+// What both gradients of fused attention read, and what its forward was told.
+template <class Op, class V>
+void visit_flash_backward_inputs(V& visitor) {
+  visitor.reads("d_out", &Op::d_out, "B nh T hs");
+  visitor.reads("forward_out", &Op::forward_out, "B nh T hs", "out of the forward");
+  visitor.reads("lse", &Op::lse, "B nh T", "of the forward").float32().masked();
+  visitor.reads("q", &Op::q, "B nh T hs");
+  visitor.reads("k", &Op::k, "B nkv S hs");
+  visitor.reads("v", &Op::v, "B nkv S hs");
+  visit_score_inputs<Op>(visitor);
+  visit_dropout_inputs<Op>(visitor);
+  visitor.multiple_of("nh", "nkv");
+  visit_score_attributes<Op>(visitor);
+  visit_dropout_attributes<Op>(visitor);
+}
+
 struct FlashAttentionBackward {
   static constexpr std::string_view name = "flash_attention_backward";
   static constexpr std::string_view summary =
@@ -332,20 +348,7 @@ struct FlashAttentionBackward {
     visitor.writes("d_q", &FlashAttentionBackward::d_q, "B nh T hs");
     visitor.writes("d_k", &FlashAttentionBackward::d_k, "B nkv S hs");
     visitor.writes("d_v", &FlashAttentionBackward::d_v, "B nkv S hs");
-    visitor.reads("d_out", &FlashAttentionBackward::d_out, "B nh T hs");
-    visitor.reads("forward_out", &FlashAttentionBackward::forward_out, "B nh T hs",
-                  "out of the forward");
-    visitor.reads("lse", &FlashAttentionBackward::lse, "B nh T", "of the forward")
-        .float32()
-        .masked();
-    visitor.reads("q", &FlashAttentionBackward::q, "B nh T hs");
-    visitor.reads("k", &FlashAttentionBackward::k, "B nkv S hs");
-    visitor.reads("v", &FlashAttentionBackward::v, "B nkv S hs");
-    visit_score_inputs<FlashAttentionBackward>(visitor);
-    visit_dropout_inputs<FlashAttentionBackward>(visitor);
-    visitor.multiple_of("nh", "nkv");
-    visit_score_attributes<FlashAttentionBackward>(visitor);
-    visit_dropout_attributes<FlashAttentionBackward>(visitor);
+    visit_flash_backward_inputs<FlashAttentionBackward>(visitor);
   }
   double flops() const { return attention_flops(q, k, 5); }
 };
@@ -375,20 +378,7 @@ struct FlashAttentionBackwardBias {
         .accumulates("d_bias", &FlashAttentionBackwardBias::d_bias, "nh T S",
                      "zero where a key is masked")
         .float32();
-    visitor.reads("d_out", &FlashAttentionBackwardBias::d_out, "B nh T hs");
-    visitor.reads("forward_out", &FlashAttentionBackwardBias::forward_out, "B nh T hs",
-                  "out of the forward");
-    visitor.reads("lse", &FlashAttentionBackwardBias::lse, "B nh T", "of the forward")
-        .float32()
-        .masked();
-    visitor.reads("q", &FlashAttentionBackwardBias::q, "B nh T hs");
-    visitor.reads("k", &FlashAttentionBackwardBias::k, "B nkv S hs");
-    visitor.reads("v", &FlashAttentionBackwardBias::v, "B nkv S hs");
-    visit_score_inputs<FlashAttentionBackwardBias>(visitor);
-    visit_dropout_inputs<FlashAttentionBackwardBias>(visitor);
-    visitor.multiple_of("nh", "nkv");
-    visit_score_attributes<FlashAttentionBackwardBias>(visitor);
-    visit_dropout_attributes<FlashAttentionBackwardBias>(visitor);
+    visit_flash_backward_inputs<FlashAttentionBackwardBias>(visitor);
     visitor.attribute("accumulate", &FlashAttentionBackwardBias::accumulate,
                       "add to d_bias instead of writing it");
   }

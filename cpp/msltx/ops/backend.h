@@ -45,6 +45,11 @@ class Backend {
   // bfloat16 perhaps by converting.
   bool supports(const OpInfo& info, DType compute) const;
 
+  // True where that is so in bfloat16: its kernel knows float32 alone, and is given widened copies.
+  bool widens(const OpInfo& info) const {
+    return supports(info, DType::bfloat16) && !own_[static_cast<size_t>(info.index)].runs_bfloat16;
+  }
+
   // The backend's own kernel or, in host memory, the reference's.
   const Kernel& kernel(size_t index) const {
     return own_[index].run ? own_[index] : fallback_[index];

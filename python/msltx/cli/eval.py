@@ -26,7 +26,7 @@ def command(
     """Give MODEL's loss on a dataset: a model folder, a checkpoint, or a run."""
     import msltx
     from msltx import data as msltx_data
-    from msltx.training import check_tokenizer, evaluate
+    from msltx._evaluation import check_tokenizer, evaluate
 
     gpt = msltx.GPT.load(model, dtype=dtype)
     dataset = msltx_data.open(data_path)

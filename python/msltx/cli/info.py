@@ -14,6 +14,7 @@ import click
 from msltx import FileError
 
 if TYPE_CHECKING:
+    from msltx import Backend
     from msltx.tokenizer import Tokenizer
 
 _MOST_SOURCES = 10
@@ -42,6 +43,13 @@ def _machine() -> None:
         click.echo(f"backend {backend.name}: {backend.description}{default}")
 
 
+def _mark(backend: Backend, op: str, dtype: str) -> str:
+    """Say how a backend runs an op."""
+    if not backend.supports(op, dtype):
+        return "-"
+    return "widened" if dtype == "bfloat16" and op in backend.widened else "yes"
+
+
 def _kernels() -> None:
     import msltx
 
@@ -55,14 +63,14 @@ def _kernels() -> None:
     width = max(map(len, backends[0].ops))
     click.echo(f"{'kernel':{width}}" + "".join(f"  {b.name} {d}" for b, d in columns))
     for op in backends[0].ops:
-        marks = "".join(
-            f"  {'yes' if b.supports(op, d) else '-':{len(b.name) + 1 + len(d)}}"
-            for b, d in columns
-        )
+        marks = "".join(f"  {_mark(b, op, d):{len(b.name) + 1 + len(d)}}" for b, d in columns)
         click.echo(f"{op:{width}}{marks}".rstrip())
+    if any(b.widened for b in backends):
+        click.echo("widened: computed in float32 from copies, then rounded")
 
 
 def _settings() -> None:
+    import msltx
     from msltx.cli._capabilities import capabilities
 
     rows = [(name, str(value), reason) for name, value, reason in capabilities()]
@@ -71,6 +79,12 @@ def _settings() -> None:
     for name, value, reason in rows:
         runs = f"no: {reason}" if reason else "yes"
         click.echo(f"{name:{widths[0]}}  {value:{widths[1]}}  {runs}")
+    (default,) = (backend for backend in msltx.backends() if backend.is_default)
+    if default.widened:
+        click.echo(
+            f"with dtype bfloat16, {default.name} computes in float32 from copies: "
+            f"{', '.join(sorted(default.widened))}"
+        )
 
 
 def _peaks() -> None:

@@ -54,6 +54,11 @@ def _model_config(fields: dict[str, Any], vocab_size: int) -> Any:
 @click.option("--seed", type=int, help="Of initial values, batches and samples.")
 @click.option("--threads", type=int, help="Default: what the machine gives.")
 @click.option(
+    "--diagnostic",
+    is_flag=True,
+    help="Check every op, and stop at the first number gone bad (slow; as MSLTX_DIAGNOSTIC=1).",
+)
+@click.option(
     "--set",
     "changes",
     multiple=True,
@@ -67,6 +72,7 @@ def train(
     out: str | None,
     preset: str | None,
     threads: int | None,
+    diagnostic: bool,
     changes: tuple[str, ...],
     **training: Any,
 ) -> None:
@@ -97,7 +103,7 @@ def train(
         if (Path(out) / CONFIG_FILE).exists():
             config = str(Path(out) / CONFIG_FILE)
     settings = load_settings(config, flags)
-    _train(settings, resume)
+    _train(settings, resume, diagnostic=True if diagnostic else None)
 
 
 def _steps(count: int) -> str:
@@ -132,7 +138,7 @@ def _open_data(data: DataSettings) -> Dataset | Mixture:
     return msltx_data.open(data.path, tokenizer)
 
 
-def _train(settings: Settings, resume: bool) -> None:
+def _train(settings: Settings, resume: bool, diagnostic: bool | None) -> None:
     import msltx
     from msltx.progress import loss_curve
     from msltx.training import TrainingStopped
@@ -153,7 +159,9 @@ def _train(settings: Settings, resume: bool) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = _warn
-            run = run_training(model, dataset, out=out, resume=resume, settings=settings)
+            run = run_training(
+                model, dataset, out=out, resume=resume, settings=settings, diagnostic=diagnostic
+            )
     except KeyboardInterrupt as interrupt:
         if last.exists():
             # A second Ctrl-C, in the midst of what the first had led to, has kept it from saving.

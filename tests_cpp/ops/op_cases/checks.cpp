@@ -1,5 +1,7 @@
 #include "ops/op_cases/checks.h"
 
+#include <map>
+
 #include "msltx/base/error.h"
 #include "ops/op_cases/call.h"
 #include "ops/op_cases/expectation.h"
@@ -8,8 +10,8 @@ namespace msltx::ops::op_cases {
 namespace {
 
 Executor& executor(int threads) {
-  static Executor one(1), two(2), three(3);
-  return threads == 1 ? one : threads == 2 ? two : three;
+  static std::map<int, Executor> all;
+  return all.try_emplace(threads, threads).first->second;
 }
 
 // The first element of which the bits differ.
@@ -50,7 +52,7 @@ std::string difference_between_ways(const Problem& problem, const Backend& backe
     wrong = other.damage.empty() ? different_bits(*problem.info, first, other) : other.damage;
     if (!wrong.empty()) wrong = concat(what, ": ", wrong);
   };
-  for (int threads : {2, 3}) same(threads, {}, concat(threads, " threads"));
+  for (int threads : {2, 3, 8}) same(threads, {}, concat(threads, " threads"));
   same(2, {.serial = true}, "a serial stream");
   for (int64_t rows : chunk_rows_of(problem)) {
     same(2, {.chunk_rows = rows}, concat("chunks of ", rows, " rows"));

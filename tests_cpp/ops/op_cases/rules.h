@@ -1,7 +1,9 @@
 // How the rules say what rounding may do: an output's magnitude, added up element by element.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -21,13 +23,24 @@ struct Outputs {
   }
 };
 
+double& grow(Expectation& e, int64_t i);  // the magnitude of an element
+
+// The reference on absolute values; `negative` fields get their sign turned, so that what is
+// subtracted adds up.
+Problem absolute(const Problem& problem, const std::set<std::string_view>& negative = {});
+// What the reference gives for a problem, as magnitudes.
+void add_outputs(const Problem& problem, const Outputs& out);
+
 using Rule = void (*)(const Problem&, const Outputs&);
 
 void expect_equal(const Problem& problem, const Outputs& out);
 // For an op that is a polynomial of its inputs: the reference on their absolute values.
 void polynomial(const Problem& problem, const Outputs& out);
 
-// Of the ops of family_specs().
+// Of the ops of layer_specs() and of those beside it in spec.h.
+const std::map<std::string_view, Rule>& layer_rules();
+const std::map<std::string_view, Rule>& attention_rules();
+const std::map<std::string_view, Rule>& output_rules();
 const std::map<std::string_view, Rule>& family_rules();
 
 }  // namespace msltx::ops::op_cases

@@ -29,6 +29,12 @@ std::vector<Sizes> lengths();
 
 inline const Variant kAccumulate = {.attributes = {{"accumulate", 1}}};
 
+// Embeddings, layer normalization, linear layers, GELU, residuals, softmax.
+std::vector<Spec> layer_specs();
+// Attention in parts, fused and against a cache.
+std::vector<Spec> attention_specs();
+// What layers end in: losses, gradients' norm and AdamW, samplers.
+std::vector<Spec> output_specs();
 // The family's other choices beside layer normalization, GELU, learned positions and AdamW.
 std::vector<Spec> family_specs();
 
