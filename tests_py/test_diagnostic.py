@@ -155,7 +155,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("diagnostic")
     (folder / "text.txt").write_text("the cat sat on the mat\n" * 200, "utf-8")
     tokenizer = msltx.Tokenizer.train(folder / "text.txt", vocab_size=260)
-    return msltx.data.prepare(folder / "text.txt", tokenizer, out=folder / "set")
+    return msltx.data.prepare(folder / "text.txt", tokenizer, out=folder / "set", val_fraction=0.0)
 
 
 @pytest.mark.parametrize("made_with", [False, True])

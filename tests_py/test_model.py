@@ -221,8 +221,6 @@ def test_a_second_caller_gets_an_error() -> None:
     assert "in use by another caller" in str(errors[0])
 
 
-def test_saving_and_loading_gives_the_same_bits(model: msltx.GPT, tmp_path: Path) -> None:
-    tokens, targets = batch()
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -272,6 +270,8 @@ def test_numbers_of_numpy_are_numbers(model: msltx.GPT) -> None:
     assert not optimizer.step(lr=np.float64(1e-3)).skipped
 
 
+def test_saving_and_loading_gives_the_same_bits(model: msltx.GPT, tmp_path: Path) -> None:
+    tokens, targets = batch()
     model.save(tmp_path / "model")
     loaded = msltx.GPT.load(tmp_path / "model")
     assert loaded.config == model.config

@@ -76,6 +76,14 @@ def _show(error: click.ClickException) -> None:
         click.echo(f"{usage}\nhelp: {error.ctx.command_path} --help", err=True)
 
 
+def _finish_output() -> None:
+    """Write what waits; what cannot be written is dropped, or the interpreter would try at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _run(arguments: Sequence[str] | None) -> int:
     _open_closed_streams()
     try:
@@ -90,9 +98,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except InvalidValueError as error:
         click.echo(f"msltx: {error}", err=True)
         return 2
-    except BrokenPipeError:
-        # The reader of our output has gone; keep the interpreter from complaining at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output has gone
+        _finish_output()
         return 1
     except MemoryError as error:
         click.echo(f"msltx: {error if isinstance(error, Error) else 'out of memory'}", err=True)
@@ -107,6 +114,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:  # of Python's own files, standard output first of all
         name = f"{error.filename}: " if error.filename else ""
         click.echo(f"msltx: {name}{error.strerror or error}", err=True)
+        _finish_output()
         return 1
 
 
