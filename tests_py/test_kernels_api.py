@@ -280,6 +280,18 @@ REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: kernels.topp_mask(X, p=1.5),
         "topp_mask: p is 1.5; it must be in (0, 1]",
     ),
+    "softcap": (
+        lambda: kernels.flash_attention_forward(Q, KV, KV, softcap=1e-40),
+        "flash_attention_forward: softcap is 1e-40; it must be 0 or at least 1e-06",
+    ),
+    "softcap below 0": (
+        lambda: kernels.attention_scores_forward(Q, KV, softcap=-1.0),
+        "attention_scores_forward: softcap is -1; it must be 0 or at least 1e-06",
+    ),
+    "cap": (
+        lambda: kernels.softcap_logits(X, cap=0),
+        "softcap_logits: cap is 0; it must be at least 1e-06",
+    ),
     "switch": (
         lambda: kernels.flash_attention_forward(Q, KV, KV, causal=1),  # type: ignore[arg-type]
         "flash_attention_forward: causal is 1; expected True or False",

@@ -190,8 +190,10 @@ def test_backward_needs_a_forward(model: msltx.GPT) -> None:
 
 def test_memory_limit_is_kept() -> None:
     small = msltx.GPT(CONFIG, memory_limit=300_000)
-    with pytest.raises(MemoryError, match="take a smaller batch"):
+    with pytest.raises(MemoryError, match="take a smaller batch") as raised:
         small.forward_backward(*batch((64, 16)))
+    for part in ("parameters", "gradients", "optimizer", "batch", "activations", "scratch"):
+        assert f"{part} " in str(raised.value)
     with pytest.raises(MemoryError, match="parameters take"):
         msltx.GPT(CONFIG, memory_limit=1000)
 
@@ -385,6 +387,29 @@ def test_saving_is_a_call_like_any_other(model: msltx.GPT, tmp_path: Path) -> No
             on_token=lambda _: model.save(tmp_path / "model") is None,
         )
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda model: model.memory(),
+        lambda model: model.params["norm.weight"],
+        lambda model: model.grads["norm.weight"],
+    ],
+)
+def test_looking_is_a_call_like_any_other(model: msltx.GPT, look: Any) -> None:
+    with pytest.raises(msltx.BusyError):  # from inside another call
+        _core.generate_tokens(
+            model._core,
+            np.array([1], np.int32),
+            max_tokens=2,
+            temperature=0.0,
+            top_k=0,
+            top_p=1.0,
+            seed=0,
+            stop_tokens=[],
+            on_token=lambda _: look(model) is None,
+        )
 
 
 def test_the_number_of_threads_cannot_change_inside_a_call(model: msltx.GPT) -> None:

@@ -247,6 +247,10 @@ def test_wrong_numbers_places_and_streams(folder: Path) -> None:
     assert failed(msltx("tokenizer", "decode", tok, "--", "-"), 2, "'-' is no token id")
     assert failed(msltx("tokenizer", "decode", tok, "9" * 5000), 2, "is no token id")
     assert failed(msltx(*prepare, out, "--val-fraction", 2), 2, "msltx: --val-fraction is 2")
+    assert failed(
+        msltx(*prepare, out, "--val-fraction", 0.99999, "--documents", "file"), 2,
+        "msltx: --val-fraction is 0.99999, by which the only document fell into the validation ",
+    )  # fmt: skip
     assert failed(msltx(*prepare, "."), 2, "it takes the name of a folder")
     assert failed(
         msltx("data", "prepare", "/dev/stdin", "--vocab-size", 300, "--out", out, stdin=TEXT),

@@ -164,6 +164,10 @@ def test_wrong_arguments(tok: Tokenizer, tmp_path: Path) -> None:
         tok.encode(b"abc")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="lone surrogate"):
         tok.encode("a\ud800b")
+    with pytest.raises(ValueError, match="json holds a lone surrogate"):
+        Tokenizer.from_json(tok.to_json() + "\ud800")
+    with pytest.raises(TypeError, match="json is a bytes; a str is expected"):
+        Tokenizer.from_json(b"{}")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="token id 600 is outside the vocabulary of 600 tokens"):
         tok.decode([600])
     with pytest.raises(ValueError, match="token id -1 is outside"):

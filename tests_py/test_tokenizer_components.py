@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import Any
 
 import pytest
@@ -63,7 +64,12 @@ PRE_TOKENIZERS: list[dict[str, Any] | None] = [
     {"type": "Metaspace", "replacement": "_", "str_rep": "_", "add_prefix_space": True},
     *(
         {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert}
-        for pattern in ({"String": "a"}, {"Regex": "\\w+|[^\\w\\s]+"}, {"Regex": "\\d{1,2}+|\\bt"})
+        for pattern in (
+            {"String": "a"},
+            {"Regex": "\\w+|[^\\w\\s]+"},
+            {"Regex": "\\d{1,2}+|\\bt"},
+            {"Regex": "[[:upper:]]?[[:lower:]]+|[^[:alnum:][:space:]]|(?x: \\u00e9 # \\b )"},
+        )
         for behavior in BEHAVIORS
         for invert in (False, True)
     ),
@@ -337,6 +343,22 @@ def test_windows_and_padding_equal_the_library() -> None:
             seen.setdefault(i, encoding.ids.tolist())
         assert list(seen.values()) == firsts
         assert cut.text_of.tolist().count(1) == 8  # 40 tokens, 7 in a window, 5 new in each
+
+
+def test_streams_do_not_gather_what_is_never_shown() -> None:
+    special = {"id": 1, "content": "<s>", "special": True}
+    file = tokenizer(
+        model={"type": "WordLevel", "vocab": {"a": 0, "<s>": 1}, "unk_token": "a"},
+        added_tokens=[special],
+    )
+    stream = Tokenizer.from_json(json.dumps(file)).stream_decoder()
+    with pytest.raises(ValueError, match="outside the vocabulary"):
+        stream.push(2)
+    assert stream.push(0) == "a"
+    begin = time.monotonic()
+    assert all(stream.push(1) == "" for _ in range(60_000))
+    assert time.monotonic() - begin < 2  # the square of their number would be many seconds
+    assert stream.push(0) == " a"
 
 
 def test_streams_show_what_decoding_shows() -> None:

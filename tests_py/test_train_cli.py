@@ -363,6 +363,16 @@ def test_generate_and_eval_refuse_in_one_sentence_and_print_nothing(folder: Path
         out, errors = msltx(*arguments, code=2)
         assert message in errors
         assert not out
+    out, errors = msltx("eval", run, "--data", folder / "set", "--batch-size", "1000000000", code=1)
+    assert not out
+    assert errors.startswith("msltx: a batch of 1000000000 x 32 tokens needs ")
+    assert "batch 256.0 GB" in errors
+    assert errors.endswith("may be used: take a smaller batch or shorter sequences\n")
+    out, errors = msltx("generate", run, "--prompt", "line 7", "--max-tokens", "100", "--greedy")
+    assert out.startswith("line 7")
+    assert "new tokens: the model's context_length, 32 tokens, is full\n" in errors
+    out, errors = msltx("generate", run, "--prompt", "line 7", "--max-tokens", "2", "--greedy")
+    assert not errors
     done = subprocess.run(
         [sys.executable, "-m", "msltx", "generate", str(run), "--prompt", "-"],
         input=b"a\xff",

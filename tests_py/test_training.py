@@ -364,8 +364,10 @@ def test_a_step_too_large_is_refused_before_memory_is_asked_for(data: Dataset) -
         ({"batch_size": 10**9}, msltx.MemoryLimitError, "may be used"),
         ({"learning_rate": 1e39}, msltx.InvalidValueError, "finite in float32"),
     ):
+        model = new_model(data)
         with pytest.raises(error, match=message):
-            msltx.train(new_model(data), data, max_steps=1, **{**FAST, **changes})
+            msltx.train(model, data, max_steps=1, **{**FAST, **changes})
+        assert model.memory()["batch"] == 0  # nothing of it stays
 
 
 @pytest.mark.slow

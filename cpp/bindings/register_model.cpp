@@ -146,6 +146,14 @@ double evaluate_sum(GPT& gpt, const py::array& tokens, const py::array& targets,
   });
 }
 
+// Reserves what evaluate_sum will need for batches of this shape, `ids` included: the bytes of
+// their tokens and targets, which the caller is about to make.
+void plan_evaluation(GPT& gpt, int64_t sequences, int64_t length) {
+  const int64_t ids = 2 * sequences * length * size_of(DType::int32);
+  with_model(gpt,
+             [&] { gpt.plan({sequences, length}, Keep::nothing, {.optimizer = 0, .batch = ids}); });
+}
+
 void set_parameter(GPT& gpt, const std::string& name, const py::array& values) {
   model::Parameter& parameter = gpt.parameters().at(name);
   const Tensor from = borrow(values, DType::float32, name);
@@ -159,7 +167,8 @@ void set_parameter(GPT& gpt, const std::string& name, const py::array& values) {
   });
 }
 
-py::dict memory(const GPT& gpt) {
+py::dict memory(GPT& gpt) {
+  const Exclusive::Guard guard(gpt.exclusive(), "the model");
   const model::MemoryReport report = gpt.memory();
   py::dict out;
   out["parameters"] = report.parameters;
@@ -173,8 +182,15 @@ py::dict memory(const GPT& gpt) {
   return out;
 }
 
+py::object value(const py::object& self, const std::string& name) {
+  auto& gpt = self.cast<GPT&>();
+  const Exclusive::Guard guard(gpt.exclusive(), "the model");
+  return view_of(gpt.parameters().at(name).value, self);
+}
+
 py::object gradient(const py::object& self, const std::string& name) {
   auto& gpt = self.cast<GPT&>();
+  const Exclusive::Guard guard(gpt.exclusive(), "the model");
   const model::Parameter& parameter = gpt.parameters().at(name);
   if (!parameter.grad.defined()) {
     throw ValueError("the model has no gradients yet: they are made by the first backward pass");
@@ -203,12 +219,7 @@ void register_model(py::module_& m) {
              for (const auto& p : gpt.parameters().list()) names.push_back(p.spec.name);
              return names;
            })
-      .def(
-          "parameter",
-          [](const py::object& self, const std::string& name) {
-            return view_of(self.cast<GPT&>().parameters().at(name).value, self);
-          },
-          py::arg("name"))
+      .def("parameter", &value, py::arg("name"))
       .def("set_parameter", &set_parameter, py::arg("name"), py::arg("values"))
       .def("gradient", &gradient, py::arg("name"))
       .def("zero_gradients",
@@ -243,6 +254,7 @@ void register_model(py::module_& m) {
            py::arg("first_sequence") = 0, py::arg("documents") = py::none())
       .def("evaluate_sum", &evaluate_sum, py::arg("tokens"), py::arg("targets"),
            py::arg("ignore_index") = -1, py::kw_only(), py::arg("documents") = py::none())
+      .def("plan_evaluation", &plan_evaluation, py::arg("sequences"), py::arg("length"))
       .def("memory", &memory);
 }
 

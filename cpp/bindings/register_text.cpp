@@ -35,9 +35,9 @@ using text::TrainOptions;
 constexpr size_t kQuick = 1 << 13;
 
 // The UTF-8 of a str, which the str keeps alive.
-std::string_view view_of(const py::handle& text) {
+std::string_view view_of(const py::handle& text, const char* what = "text") {
   if (!PyUnicode_Check(text.ptr())) {
-    throw py::type_error(concat("text is a ",
+    throw py::type_error(concat(what, " is a ",
                                 std::string(py::str(py::type::of(text).attr("__name__"))),
                                 "; a str is expected"));
   }
@@ -45,7 +45,7 @@ std::string_view view_of(const py::handle& text) {
   const char* const data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
   if (!data) {
     PyErr_Clear();
-    throw ValueError("the text holds a lone surrogate, which is no character");
+    throw ValueError(concat(what, " holds a lone surrogate, which is no character"));
   }
   return {data, static_cast<size_t>(size)};
 }
@@ -244,8 +244,13 @@ void register_text(py::module_& m) {
           py::arg("bos_token") = py::none(), py::arg("eos_token") = py::none(),
           py::call_guard<py::gil_scoped_release>())
       .def_static(
-          "from_json", [](const std::string& json) { return Tokenizer::from_json(json); },
-          py::arg("json"), py::call_guard<py::gil_scoped_release>())
+          "from_json",
+          [](const py::object& json) {
+            const std::string_view text = view_of(json, "json");
+            const py::gil_scoped_release released;
+            return Tokenizer::from_json(text);
+          },
+          py::arg("json"))
       .def_static("train_files", &train_files, py::arg("files"), py::arg("options"),
                   py::arg("progress") = py::none())
       .def_static("train_texts", &train_texts, py::arg("texts"), py::arg("options"),

@@ -216,6 +216,7 @@ class GPT:
         first_sequence: int = 0,
         documents: npt.NDArray[np.int32] | None = None,
     ) -> float: ...
+    def plan_evaluation(self, sequences: int, length: int) -> None: ...
     def evaluate_sum(
         self,
         tokens: npt.NDArray[np.int32],

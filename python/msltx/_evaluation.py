@@ -17,6 +17,8 @@ from msltx.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from msltx.data import Dataset
 
+MOST_SEQUENCES = 2**31  # of a batch
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -76,13 +78,18 @@ def evaluate(
         For an option out of its range.
     FileError
         For a dataset that was prepared with another tokenizer.
+    MemoryLimitError
+        For batches that do not fit in memory.
     """
     check_tokenizer(data, tokenizer, "the one given")
-    batch_size = whole_number(batch_size, "batch_size", 1, 2**31)
+    length = model.config.context_length
+    batch_size = whole_number(batch_size, "batch_size", 1, min(MOST_SEQUENCES, 2**40 // length))
     if max_tokens is not None:
         max_tokens = whole_number(max_tokens, "max_tokens", 1, MOST_COUNT)
+    # Before the batches are made, so that those too large for memory are refused with advice.
+    model._core.plan_evaluation(batch_size, length)
     total, counted = 0.0, 0
-    for tokens, targets in data.windows(batch_size, model.config.context_length, split=split):
+    for tokens, targets in data.windows(batch_size, length, split=split):
         total += model._core.evaluate_sum(tokens, targets, -1)
         counted += int(np.count_nonzero(targets != -1))
         if max_tokens is not None and counted >= max_tokens:

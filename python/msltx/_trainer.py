@@ -17,7 +17,7 @@ import msgspec
 
 from msltx import _core
 from msltx._core import Error, FileError
-from msltx._evaluation import check_tokenizer, evaluate
+from msltx._evaluation import MOST_SEQUENCES, check_tokenizer, evaluate
 from msltx._run_folder import Log
 from msltx.data import Batches, Mixture
 from msltx.generation import generate
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _SAMPLE_TOKENS = 100
 _MOST_PEAK_PROBES = 3
-_MOST_SEQUENCES = 2**31  # of a batch
 # A resumed run has the bits of an uninterrupted one where these stay; max_steps may well grow.
 _SAME_IN_A_RUN = [
     "batch_size",
@@ -134,7 +133,7 @@ class Trainer:
         sequences = s.batch_size * s.gradient_accumulation_steps
 
         source: Any
-        if sequences <= _MOST_SEQUENCES:
+        if sequences <= MOST_SEQUENCES:
             source = Batches(
                 data,
                 sequences,

@@ -135,7 +135,7 @@ def generate(
         tokenizer puts there, such as Llama's [BOS], unless it marks the end of texts, too. An empty
         text begins with the tokenizer's [BOS] or [EOS], the mark between documents.
     max_tokens : int, default 128
-        New tokens at most.
+        New tokens at most; fewer where the model's context_length is full.
     temperature : float, default 0.8
         Logits are divided by it, 1e-6 to 1e6; 0 means greedy: the most probable token always.
     top_k : int, optional

@@ -177,7 +177,11 @@ TEST_F(PrepareTest, BadInputLeavesNothingBehind) {
   EXPECT_EQ(failure({file("a.txt", "a")}, {.val_fraction = 1.5}),
             "val_fraction is 1.5; it takes 0 to less than 1");
   EXPECT_EQ(failure({file("a.txt", "a")}, {.val_fraction = 0.999999}),
-            "all 1 documents fell into the validation split; val_fraction is 0.999999");
+            "val_fraction is 0.999999, by which the only document fell into the validation split; "
+            "0 holds none out");
+  EXPECT_EQ(failure({file("a.txt", "a\n\nb")}, {.val_fraction = 0.999999}),
+            "val_fraction is 0.999999, by which all 2 documents fell into the validation split; "
+            "0 holds none out");
   EXPECT_EQ(failure({file("a.txt", "a")}, {.shard_tokens = 0}),
             "shard_tokens is 0; it takes at least 1");
 }

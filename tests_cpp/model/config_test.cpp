@@ -111,6 +111,12 @@ TEST(Config, RefusalsNameFieldValueAndLimit) {
   EXPECT_EQ(refusal_with({{"num_heads", true}}),
             "num_heads is true; it takes an integer from 1 to 16384");
   EXPECT_EQ(refusal_with({{"dropout", 1}}), "dropout is 1; it takes a number from 0 to 0.99");
+  for (const char* name : {"attention_softcap", "logit_softcap"}) {
+    EXPECT_EQ(refusal_with({{name, 1e-40}}),
+              concat(name, " is 1e-40; it takes a number from 1e-06 to 1000000000, or 0"));
+    EXPECT_EQ(refusal_with({{name, 1e-6}}), "accepted");
+    EXPECT_EQ(refusal_with({{name, 0}}), "accepted");
+  }
   EXPECT_EQ(refusal_with({{"tie_weights", 1}}), "tie_weights is 1; it takes true or false");
   EXPECT_EQ(refusal_with({{"norm", "batch"}}),
             "norm is \"batch\"; it takes one of layernorm, rmsnorm");

@@ -63,6 +63,45 @@ TEST(Regex, OnigurumaReadsSomeThingsOtherwise) {
   EXPECT_EQ(matches("\\v", "a\n\v"), Pieces{"\v"});
 }
 
+TEST(Regex, PosixClassesAreOnigurumasOverUnicode) {
+  const auto members = [](const char* name, const std::string& text) {
+    std::string all;
+    for (const std::string& piece : matches(concat("[[:", name, ":]]+"), text)) all += piece;
+    return all;
+  };
+  // A combining mark that is alphabetic and one that is not, ordinals, a Roman numeral, a circled
+  // letter, a digit of another script, a symbol.
+  const std::string text = "aB1_ \t\u0345\u0301\u00aa\u2160\u24d0\u0661\u20ac+.\u0085\u3000";
+  EXPECT_EQ(members("alpha", text), "aB\u0345\u00aa\u2160\u24d0");
+  EXPECT_EQ(members("lower", text), "a\u0345\u00aa\u24d0");
+  EXPECT_EQ(members("upper", text), "B\u2160");
+  EXPECT_EQ(members("alnum", text), "aB1\u0345\u00aa\u2160\u24d0\u0661");
+  EXPECT_EQ(members("digit", text), "1\u0661");
+  EXPECT_EQ(members("xdigit", text), "aB1");
+  EXPECT_EQ(members("punct", text), "_\u20ac+.");
+  EXPECT_EQ(members("blank", text), " \t\u3000");
+  EXPECT_EQ(members("space", text), " \t\u0085\u3000");
+  EXPECT_EQ(members("cntrl", text), "\t\u0085");
+  EXPECT_EQ(members("print", "a \t\u3000"), "a \u3000");
+  EXPECT_EQ(members("graph", "a \t\u3000"), "a");
+  EXPECT_EQ(members("word", "a_\u0301 "), "a_\u0301");
+  EXPECT_EQ(members("^ascii", "a\u00e9"), "\u00e9");
+  EXPECT_EQ(matches("[^[:space:]x]+", "ab xc"), (Pieces{"ab", "c"}));
+  EXPECT_EQ(matches("[[:alpha:]]+", "aé", RegexDialect::plain), Pieces{"a"});
+}
+
+TEST(Regex, CharactersMayBeNumbers) {
+  EXPECT_EQ(matches("\\u00e9[\\u4E00-\\u9FFF]", "éé\u4e2d"), Pieces{"é\u4e2d"});
+}
+
+TEST(Regex, CommentsAreNoPartOfTheExpression) {
+  EXPECT_EQ(matches("(?x)\\bab # a word \\b (", "ab cab"), Pieces{"ab"});
+  EXPECT_EQ(matches("(?x) a {2}+ # twice \n b [#] \\#", "aaaab##"), Pieces{"aaaab##"});
+  EXPECT_EQ(matches("(?x: a # (\n )#\\bb", "a#b"), Pieces{"a#b"});
+  EXPECT_EQ(matches("(?:(?x) a )#(?-x) b", "a# b"), Pieces{"a# b"});
+  EXPECT_EQ(matches("(?#\\b a comment)\\bb", "b ab"), Pieces{"b"});
+}
+
 TEST(Regex, WordBoundariesMayBeMany) {
   // Each stands for the ranges of a word's characters four times.
   const std::string regex = "\\bab\\b|\\b\\d+\\b|\\b\\w+\\b|\\B.\\B|(a)\\1";
@@ -88,8 +127,8 @@ TEST(Regex, EmptyMatchesAdvanceByCharacters) {
 }
 
 TEST(Regex, WrongExpressionsSayWhy) {
-  for (const char* wrong :
-       {"(", "[a", "\\p{", "[[:alpha:]]", "\\p{Nonsense}", "*", "[a[b]]", "\\C"}) {
+  for (const char* wrong : {"(", "[a", "\\p{", "[[:alfa:]]", "[[:alpha]", "\\p{Nonsense}", "*",
+                            "[a[b]]", "\\C", "\\u12"}) {
     EXPECT_THROW(Regex(wrong, RegexDialect::oniguruma), ValueError) << wrong;
   }
 }

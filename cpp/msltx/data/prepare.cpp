@@ -78,11 +78,11 @@ class Preparation {
       executor_.check_cancelled();
     }
     if (train.tokens() == 0) {
-      throw ValueError(val.tokens() == 0
-                           ? "there is no text to prepare"
-                           : concat("all ", val.documents(),
-                                    " documents fell into the validation split; val_fraction is ",
-                                    options_.val_fraction));
+      if (val.tokens() == 0) throw ValueError("there is no text to prepare");
+      const std::string all = val.documents() == 1 ? "the only document"
+                                                   : concat("all ", val.documents(), " documents");
+      throw ValueError(concat("val_fraction is ", options_.val_fraction, ", by which ", all,
+                              " fell into the validation split; 0 holds none out"));
     }
     tokenizer_.save(folder / kTokenizerName);
     write_meta(folder, train, val);

@@ -33,8 +33,9 @@ class Resplit {
     SplitWriter val(folder, kSplitNames[1], dataset_.vocab_size(), options_.shard_tokens);
     for (const char* name : kSplitNames) deal_out(dataset_.split(name), train, val);
     if (train.tokens() == 0) {
-      throw ValueError(concat("no document fell into the training split; val_fraction is ",
-                              options_.val_fraction));
+      throw ValueError(concat("val_fraction is ", options_.val_fraction,
+                              ", by which no document fell into the training split; 0 holds none "
+                              "out"));
     }
     write_file(folder / kTokenizerName, tokenizer_json);
     json meta = json::parse(dataset_.meta_json());

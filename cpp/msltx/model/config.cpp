@@ -115,7 +115,8 @@ void check_size(const GPTConfig& c) {
 }  // namespace
 
 std::string limits(const Field& field) {
-  return concat("from ", number(field.least), " to ", number(field.most));
+  return concat("from ", number(field.least), " to ", number(field.most),
+                field.or_zero ? ", or 0" : "");
 }
 
 GPTConfig complete(GPTConfig config) {

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "msltx/model/config.h"
+#include "msltx/ops/softcap.h"
 
 namespace msltx::model {
 
@@ -18,6 +19,7 @@ struct Field {
   std::string_view other_names = {};  // in other projects, separated by spaces
   double least = 0, most = 0;         // numbers only
   bool required = false;
+  bool or_zero = false;  // a number that may be 0, whatever `least` is
 };
 
 // Largest sizes taken. Products of any few of them stay far below 2^63, and each is beyond what any
@@ -29,7 +31,7 @@ inline constexpr double kMostHeads = 1 << 14;
 inline constexpr double kMostHeadDim = 1 << 16;
 inline constexpr int64_t kMostParameters = int64_t{1} << 42;
 
-// "from 1 to 16777216", as messages and documentation say it.
+// "from 1 to 16777216", "from 1e-06 to 10, or 0", as messages and documentation say it.
 std::string limits(const Field& field);
 
 template <class Visited, class Type>
@@ -176,15 +178,17 @@ void visit_fields(Config& c, Visit&& visit) {
               .meaning = "cap c of the scores: c tanh(score / c)",
               .otherwise = "none",
               .other_names = "attn_logit_softcapping attn_softcap",
-              .least = 0,
-              .most = 1e9},
+              .least = ops::kLeastSoftcap,
+              .most = 1e9,
+              .or_zero = true},
         c.attention_softcap);
   visit(Field{.name = "logit_softcap",
               .meaning = "cap c of the logits: c tanh(logit / c)",
               .otherwise = "none",
               .other_names = "final_logit_softcapping final_softcap",
-              .least = 0,
-              .most = 1e9},
+              .least = ops::kLeastSoftcap,
+              .most = 1e9,
+              .or_zero = true},
         c.logit_softcap);
   visit(Field{.name = "embedding_scale",
               .meaning = "factor of the token embeddings",

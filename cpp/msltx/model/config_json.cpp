@@ -194,7 +194,9 @@ class Reader {
     return true;
   }
   static bool assign(const Field& f, const json& value, double& member) {
-    if (!value.is_number() || !within(f, value.get<double>())) return false;
+    if (!value.is_number()) return false;
+    const bool none = f.or_zero && value.get<double>() == 0;
+    if (!none && !within(f, value.get<double>())) return false;
     member = value.get<double>();
     return true;
   }

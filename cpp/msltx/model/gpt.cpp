@@ -64,11 +64,13 @@ std::string GPT::parameter_at(const void* address) const {
   return "";
 }
 
-Stream GPT::make_stream() {
+Stream GPT::make_stream() { return make_stream_with(interceptor_); }
+
+Stream GPT::make_stream_with(ops::Interceptor* interceptor) {
   const int threads = options_.executor->threads();
   if (!scratch_ || scratch_->workers() != threads)
     scratch_ = std::make_unique<ops::Scratch>(threads);
-  return Stream(*options_.backend, *options_.executor, *scratch_, interceptor_);
+  return Stream(*options_.backend, *options_.executor, *scratch_, interceptor);
 }
 
 void GPT::run(const std::function<void(Stream&)>& encode) {

@@ -156,6 +156,8 @@ class GPT {
   void run(const std::function<void(ops::Stream&)>& encode);
 
  private:
+  // make_stream() with another interceptor than the model's, or none.
+  ops::Stream make_stream_with(ops::Interceptor* interceptor);
   // Whether it is a factor of a matrix product, which a backend may keep a form of.
   bool is_multiplied(const Parameter& p) const;
   DType product_type(const Parameter& p) const;  // the compute type of its products

@@ -75,13 +75,16 @@ void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
                     step.optimizer <= step_.optimizer && step.batch <= step_.batch;
   ready_for_backward_ = false;  // whoever plans is about to overwrite what a forward has left
   if (fits) return;
-  step_.optimizer = std::max(step_.optimizer, step.optimizer);
-  step_.batch = std::max(step_.batch, step.batch);
+  // The model's own only once it is accepted: a plan that is refused weighs on no later one.
+  step.optimizer = std::max(step_.optimizer, step.optimizer);
+  step.batch = std::max(step_.batch, step.batch);
   auto next = std::make_unique<Activations>(config_, shape, keep, dtype());
 
   MemoryReport need = memory();
-  int64_t held = need.parameters + need.gradients + need.packed;
+  const int64_t held = need.parameters + need.gradients + need.packed + need.scratch;
   if (for_backward) need.gradients = parameter_arena_bytes(config_);
+  need.optimizer = step.optimizer;
+  need.batch = step.batch;
   need.activations = next->plan().bytes();
   need.packed = 0;
   for (const Parameter& p : parameters_.list()) {
@@ -98,11 +101,12 @@ void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
         concat("a batch of ", shape.sequences, " x ", shape.length, " tokens needs ",
                size_text(need.total()), " (parameters ", size_text(need.parameters), ", gradients ",
                size_text(need.gradients), ", optimizer ", size_text(need.optimizer), ", batch ",
-               size_text(need.batch), ", activations ", size_text(need.activations),
-               ", packed weights ", size_text(need.packed), "); ", size_text(limit),
-               " may be used: take a smaller batch (with more gradient accumulation) or shorter "
-               "sequences"));
+               size_text(need.batch), ", activations ", size_text(need.activations), ", scratch ",
+               size_text(need.scratch), ", packed weights ", size_text(need.packed), "); ",
+               size_text(limit), " may be used: take a smaller batch",
+               for_backward ? " (with more gradient accumulation)" : "", " or shorter sequences"));
   }
+  step_ = step;
   activations_.reset();
   if (for_backward) parameters_.ensure_gradients();
   next->allocate();
@@ -110,9 +114,7 @@ void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
 
   AskOnly ask;
   options_.executor->run([&] {
-    ops::Interceptor* const previous = std::exchange(interceptor_, &ask);
-    ops::Stream stream = make_stream();
-    interceptor_ = previous;
+    ops::Stream stream = make_stream_with(&ask);
     const Pass pass{.draw = {.on = for_backward}, .inside_documents = true};
     encode_forward(stream, pass);
     if (for_backward) {

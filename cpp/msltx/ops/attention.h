@@ -19,6 +19,7 @@
 #pragma once
 
 #include "msltx/ops/op.h"
+#include "msltx/ops/softcap.h"
 
 namespace msltx::ops {
 
@@ -59,7 +60,8 @@ void visit_score_attributes(V& v) {
   visit_mask_attributes<Op>(v);
   v.attribute("softcap", &Op::softcap,
               "scores become softcap tanh(score / softcap), before bias and mask; 0: they stay")
-      .at_least(0);
+      .at_least(kLeastSoftcap)
+      .or_zero();
 }
 
 // Of dropout on the probabilities (attention_dropout.h has the formula): forward and backward draw

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "msltx/ops/op.h"
+#include "msltx/ops/softcap.h"
 
 namespace msltx::ops {
 
@@ -86,7 +87,8 @@ struct AttentionInference {
     visitor
         .attribute("softcap", &AttentionInference::softcap,
                    "scores become softcap tanh(score / softcap), before the biases; 0: they stay")
-        .at_least(0);
+        .at_least(kLeastSoftcap)
+        .or_zero();
   }
   double flops() const {
     return 4.0 * static_cast<double>(q.size()) * static_cast<double>(k_cache.dim(2));

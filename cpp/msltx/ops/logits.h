@@ -3,6 +3,7 @@
 #pragma once
 
 #include "msltx/ops/op.h"
+#include "msltx/ops/softcap.h"
 
 namespace msltx::ops {
 
@@ -16,7 +17,9 @@ struct SoftcapLogits {
   static void visit(V& v) {
     v.writes("out", &SoftcapLogits::out, "N V").float32().alias("logits");
     v.reads("logits", &SoftcapLogits::logits, "N V").float32().masked();
-    v.attribute("cap", &SoftcapLogits::cap, "what no logit reaches").required().above(0);
+    v.attribute("cap", &SoftcapLogits::cap, "what no logit reaches")
+        .required()
+        .at_least(kLeastSoftcap);
   }
   double flops() const { return 12.0 * static_cast<double>(logits.size()); }
 };
@@ -34,7 +37,9 @@ struct SoftcapLogitsBackward {
     v.reads("d_out", &SoftcapLogitsBackward::d_out, "N V").float32();
     v.reads("forward_out", &SoftcapLogitsBackward::forward_out, "N V", "out of the forward")
         .float32();
-    v.attribute("cap", &SoftcapLogitsBackward::cap, "as in the forward").required().above(0);
+    v.attribute("cap", &SoftcapLogitsBackward::cap, "as in the forward")
+        .required()
+        .at_least(kLeastSoftcap);
   }
   double flops() const { return 4.0 * static_cast<double>(d_out.size()); }
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "msltx/ops/op.h"
+#include "msltx/ops/softcap.h"
 
 namespace msltx::ops {
 
@@ -85,7 +86,8 @@ struct LinearCrossEntropyForward {
     v.attribute("scale", &LinearCrossEntropyForward::scale, "1 / counted rows gives the mean");
     v.attribute("logit_softcap", &LinearCrossEntropyForward::logit_softcap,
                 "cap of cap tanh(logits / cap) in the place of logits; 0: none")
-        .at_least(0);
+        .at_least(kLeastSoftcap)
+        .or_zero();
   }
   double flops() const {
     return 2.0 * static_cast<double>(hidden.size()) * static_cast<double>(weight.dim(0));
@@ -121,7 +123,8 @@ struct LinearCrossEntropyForwardBackward {
                 "add to d_weight and d_bias instead of writing them");
     v.attribute("logit_softcap", &Op::logit_softcap,
                 "cap of cap tanh(logits / cap) in the place of logits; 0: none")
-        .at_least(0);
+        .at_least(kLeastSoftcap)
+        .or_zero();
   }
   double flops() const {
     return 6.0 * static_cast<double>(hidden.size()) * static_cast<double>(weight.dim(0));

@@ -174,7 +174,7 @@ std::string AttributeInfo::range() const {
   if (from) text = concat(minimum_included ? "at least " : "above ", minimum);
   if (to) text = concat(maximum_included ? "at most " : "below ", maximum);
   if (!limit.empty()) text += concat(text.empty() ? "" : " and ", "at most ", limit);
-  return text;
+  return takes_zero ? "0 or " + text : text;
 }
 
 double OpInfo::bytes(const void* op) const {
@@ -208,8 +208,9 @@ DType OpInfo::compute_type(const void* op) const {
 void check_attribute(const OpInfo& info, const void* op, const AttributeInfo& attribute) {
   const double value = value_of(op, attribute);
   const bool inside =
-      (attribute.minimum_included ? value >= attribute.minimum : value > attribute.minimum) &&
-      (attribute.maximum_included ? value <= attribute.maximum : value < attribute.maximum);
+      (attribute.takes_zero && value == 0) ||
+      ((attribute.minimum_included ? value >= attribute.minimum : value > attribute.minimum) &&
+       (attribute.maximum_included ? value <= attribute.maximum : value < attribute.maximum));
   if (!std::isfinite(value)) {
     throw ValueError(concat(info.name, ": ", attribute.name, " is ", value, "; it must be finite"));
   }

@@ -148,10 +148,15 @@ struct AttributeInfo {
   double minimum = -std::numeric_limits<double>::infinity();
   double maximum = std::numeric_limits<double>::infinity();
   bool minimum_included = true, maximum_included = true;
-  std::string_view limit;  // a size that the value may reach at most, such as "S - T"
+  bool takes_zero = false;  // whatever the minimum is
+  std::string_view limit;   // a size that the value may reach at most, such as "S - T"
 
   AttributeInfo& at_least(double value) {
     minimum = value;
+    return *this;
+  }
+  AttributeInfo& or_zero() {
+    takes_zero = true;
     return *this;
   }
   AttributeInfo& above(double value) {
@@ -170,7 +175,8 @@ struct AttributeInfo {
     limit = size;
     return *this;
   }
-  // "above 0", "in [0, 1)", "at least 0 and at most S - T"; empty where any value will do.
+  // "above 0", "in [0, 1)", "0 or at least 1", "at least 0 and at most S - T"; empty where any
+  // value will do.
   std::string range() const;
 
   AttributeInfo& sets_axis(std::string_view letter) {

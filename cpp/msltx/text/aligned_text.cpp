@@ -14,13 +14,16 @@ size_t bytes_at(const char* p) {
   return static_cast<size_t>(after - p);
 }
 
+// Places in a text, and in what becomes of it, have 32 bits.
+void check_length(size_t bytes) {
+  constexpr size_t kMost = std::numeric_limits<uint32_t>::max() - 1;
+  if (bytes > kMost) throw ValueError(concat("a text has ", bytes, " bytes; the limit is ", kMost));
+}
+
 }  // namespace
 
 AlignedText::AlignedText(std::string_view text, bool tracked) : text_(text), tracked_(tracked) {
-  if (text.size() >= std::numeric_limits<uint32_t>::max()) {
-    throw ValueError(concat("a text has ", text.size(), " bytes; the limit is ",
-                            std::numeric_limits<uint32_t>::max() - 1));
-  }
+  check_length(text.size());
   if (!tracked) return;
   spans_.reserve(text.size());
   for (size_t at = 0; at < text.size();) {
@@ -53,6 +56,7 @@ void AlignedText::transform_range(size_t begin, size_t end, std::span<const Chan
   made.reserve(end - begin);
   if (!tracked_) {
     for (const Change& change : changes) append_utf8(made, change.character);
+    check_length(text_.size() - (end - begin) + made.size());
     if (begin == 0 && end == text_.size()) {
       text_.swap(made);
     } else {
@@ -79,6 +83,7 @@ void AlignedText::transform_range(size_t begin, size_t end, std::span<const Chan
     append_utf8(made, change.character);
     spans.insert(spans.end(), made.size() - before, span);
   }
+  check_length(text_.size() - (end - begin) + made.size());
   text_.replace(begin, end - begin, made);
   const auto first = spans_.begin() + static_cast<ptrdiff_t>(begin);
   if (begin == 0 && end == spans_.size()) {
@@ -91,6 +96,7 @@ void AlignedText::transform_range(size_t begin, size_t end, std::span<const Chan
 
 void AlignedText::prepend(std::string_view what) {
   if (text_.empty() || what.empty()) return;
+  check_length(text_.size() + what.size());
   if (!tracked_) {
     text_.insert(0, what);
     return;
@@ -102,8 +108,11 @@ void AlignedText::prepend(std::string_view what) {
 
 void AlignedText::replace(std::span<const TextSpan> matches, std::string_view content) {
   if (matches.empty()) return;
+  size_t length = text_.size() + matches.size() * content.size();
+  for (const TextSpan& match : matches) length -= match.end - match.begin;
+  check_length(length);
   std::string made;
-  made.reserve(text_.size());
+  made.reserve(length);
   std::vector<TextSpan> spans;
   if (tracked_) spans.reserve(spans_.size());
   size_t from = 0;

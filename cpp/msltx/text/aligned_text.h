@@ -29,7 +29,7 @@ class AlignedText {
   };
 
   AlignedText() = default;
-  // Throws ValueError for 4 GiB and more.
+  // Throws ValueError for 4 GiB and more, as does whatever lets it grow to that.
   AlignedText(std::string_view text, bool tracked);
 
   const std::string& text() const { return text_; }

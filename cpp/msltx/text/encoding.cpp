@@ -47,16 +47,26 @@ void Encoding::append_plain(const Encoding& other) {
 }
 
 void Encoding::append(const Encoding& other) {
+  // Every window of one goes with every window of the other: a template that names its text a few
+  // times makes more than any memory holds.
+  constexpr size_t kMostTokens = size_t{1} << 24;
+  const size_t mine = overflowing.size(), its = other.overflowing.size();
+  const size_t count = mine * its + mine + its, length = size() + other.size();
+  if (mine > 0 && its > 0 && count * length > kMostTokens) {
+    throw ValueError(concat("a template that has the text more than once makes ", count,
+                            " windows of up to ", length, " tokens; the limit is ", kMostTokens,
+                            " tokens in all"));
+  }
   std::vector<Encoding> windows;
   const auto combine = [&](const Encoding& a, const Encoding& b) {
     windows.push_back(a.part(0, a.size()));
     windows.back().append_plain(b);
   };
-  for (const Encoding& mine : overflowing) {
-    combine(mine, other);
-    for (const Encoding& its : other.overflowing) combine(mine, its);
+  for (const Encoding& a : overflowing) {
+    combine(a, other);
+    for (const Encoding& b : other.overflowing) combine(a, b);
   }
-  for (const Encoding& its : other.overflowing) combine(*this, its);
+  for (const Encoding& b : other.overflowing) combine(*this, b);
   append_plain(other);
   overflowing = std::move(windows);
 }

@@ -25,7 +25,8 @@ struct Encoding {
   size_t size() const { return ids.size(); }
   void push(int32_t id, std::string token, TextSpan span, int32_t word, int32_t type_id,
             bool special);
-  // Appends the other; windows of both are combined as the Hugging Face library does.
+  // Appends the other; windows of both are combined as the Hugging Face library does. Throws
+  // ValueError where that makes more than some ten million tokens.
   void append(const Encoding& other);
 
   // The first window of at most `max_length` tokens, counted from the left where Side::right is cut

@@ -14,6 +14,10 @@ uint32_t value_at(const uint32_t* runs, int count, int bits, char32_t c) {
   return run == runs ? 0 : run[-1] & ((1u << bits) - 1);
 }
 
+LetterKind letter_kind(char32_t c) {
+  return static_cast<LetterKind>(value_at(kLetterRuns, kLetterRunCount, 2, c));
+}
+
 struct AsciiFlags {
   uint16_t of[128];
   AsciiFlags() {
@@ -29,6 +33,18 @@ bool is(char32_t c, HfClass which) {
   static const AsciiFlags ascii;
   const uint32_t flags = c < 128 ? ascii.of[c] : value_at(kClassRuns, kClassRunCount, 11, c);
   return flags & static_cast<uint32_t>(which);
+}
+
+bool is_alphabetic(char32_t c) {
+  const GeneralCategory category = category_of(c);
+  return (category >= GeneralCategory::Ll && category <= GeneralCategory::Lu) ||
+         category == GeneralCategory::Nl || letter_kind(c) != LetterKind::by_category;
+}
+bool is_lowercase(char32_t c) {
+  return category_of(c) == GeneralCategory::Ll || letter_kind(c) == LetterKind::lowercase;
+}
+bool is_uppercase(char32_t c) {
+  return category_of(c) == GeneralCategory::Lu || letter_kind(c) == LetterKind::uppercase;
 }
 
 int script_of(char32_t c) { return static_cast<int>(value_at(kScriptRuns, kScriptRunCount, 8, c)); }

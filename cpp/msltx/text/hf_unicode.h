@@ -23,6 +23,10 @@ enum class HfClass : uint16_t {
   joins = 256,       // continues the grapheme cluster before it
 };
 
+// What [[:alpha:]], [[:lower:]] and [[:upper:]] of Split take a character for whose general
+// category does not say it.
+enum class LetterKind : uint8_t { by_category, alphabetic, lowercase, uppercase };
+
 struct LowercasePair {
   char32_t upper, lower;
 };
@@ -31,10 +35,17 @@ extern const uint32_t kClassRuns[];  // first << 11 | flags, where other flags b
 extern const int kClassRunCount;
 extern const uint32_t kScriptRuns[];  // first << 8 | number, where another script begins
 extern const int kScriptRunCount;
+extern const uint32_t kLetterRuns[];  // first << 2 | LetterKind, where another kind begins
+extern const int kLetterRunCount;
 extern const LowercasePair kNewerLowercase[];  // of letters newer than Unicode 16.0
 extern const int kNewerLowercaseCount;
 
 bool is(char32_t c, HfClass which);
+// L* and Nl are alphabetic, Ll lowercase and Lu uppercase, besides those with a LetterKind; cased
+// characters are alphabetic too.
+bool is_alphabetic(char32_t c);
+bool is_lowercase(char32_t c);
+bool is_uppercase(char32_t c);
 // A number per script as UnicodeScripts takes it; 0 goes with any.
 int script_of(char32_t c);
 // One character, except for U+0130.

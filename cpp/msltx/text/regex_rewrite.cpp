@@ -1,113 +1,45 @@
-// Classes of regular expressions written out as ranges of our Unicode tables, and what Oniguruma
-// reads otherwise than PCRE2.
-#include <array>
-#include <cstdio>
-#include <optional>
+// Rewrites a regular expression for PCRE2: classes become ranges of our Unicode tables, and what
+// Oniguruma reads otherwise is written as PCRE2 reads it.
+#include <algorithm>
+#include <vector>
 
 #include "msltx/base/error.h"
-#include "msltx/text/hf_unicode.h"
 #include "msltx/text/regex.h"
-#include "msltx/text/unicode.h"
+#include "msltx/text/regex_classes.h"
 
 namespace msltx::text {
 namespace {
 
-constexpr char32_t kCodePoints = 0x110000;
-
 // The group that stands for a character of a word.
 constexpr std::string_view kWord = "msltx_word";
-
-// "\x{41}-\x{5A}..." over the code points that belong(c) holds for.
-template <class Belongs>
-std::string ranges_of(Belongs&& belongs) {
-  std::string out;
-  const auto write = [&](char32_t c) {
-    char text[16];
-    std::snprintf(text, sizeof text, "\\x{%X}", static_cast<unsigned>(c));
-    out += text;
-  };
-  for (char32_t c = 0; c < kCodePoints; ++c) {
-    if ((c >= 0xD800 && c < 0xE000) || !belongs(c)) continue;
-    const char32_t first = c;
-    while (c + 1 < kCodePoints && c + 1 != 0xD800 && belongs(c + 1)) ++c;
-    write(first);
-    if (c > first) {
-      out += '-';
-      write(c);
-    }
-  }
-  return out;
-}
-
-constexpr std::array<std::string_view, 30> kCategoryNames{
-    "Cn", "Cc", "Cf", "Co", "Cs", "Ll", "Lm", "Lo", "Lt", "Lu", "Mc", "Me", "Mn", "Nd", "Nl",
-    "No", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "Sc", "Sk", "Sm", "So", "Zl", "Zp", "Zs"};
-
-// The ranges of a general category, of one letter or two; none where it is no category.
-std::optional<std::string> category_ranges(std::string_view name) {
-  std::array<bool, kCategoryNames.size()> wanted{};
-  bool any = false;
-  for (size_t i = 0; i < kCategoryNames.size(); ++i) {
-    wanted[i] = kCategoryNames[i].starts_with(name) && !name.empty();
-    any |= wanted[i];
-  }
-  if (!any) return std::nullopt;
-  return ranges_of([&](char32_t c) { return wanted[static_cast<size_t>(category_of(c))]; });
-}
-
-// Made once: an expression may ask for them several times.
-const std::string& word_ranges(RegexDialect dialect) {
-  static const std::string ranges[2] = {
-      ranges_of([](char32_t c) { return hf::is(c, hf::HfClass::regex_word); }),
-      ranges_of([](char32_t c) { return hf::is(c, hf::HfClass::word); })};
-  return ranges[dialect == RegexDialect::oniguruma ? 0 : 1];
-}
-const std::string& space_ranges() {
-  static const std::string ranges = ranges_of(is_space);
-  return ranges;
-}
-const std::string& digit_ranges() {
-  static const std::string ranges =
-      ranges_of([](char32_t c) { return category_of(c) == GeneralCategory::Nd; });
-  return ranges;
-}
-
-// The same for what is not in the ranges, which a class inside brackets needs.
-std::string without(char kind, RegexDialect dialect) {
-  return ranges_of([&](char32_t c) {
-    switch (kind) {
-      case 'S':
-        return !is_space(c);
-      case 'D':
-        return category_of(c) != GeneralCategory::Nd;
-      default:
-        return !hf::is(
-            c, dialect == RegexDialect::oniguruma ? hf::HfClass::regex_word : hf::HfClass::word);
-    }
-  });
-}
 
 class Rewriter {
  public:
   Rewriter(std::string_view in, RegexDialect dialect) : in_(in), dialect_(dialect) {}
 
   std::string rewrite() {
-    std::vector<size_t> groups;  // where in out_ each open group begins
-    size_t atom = 0;             // where in out_ the last atom begins
+    std::vector<Group> groups;  // those that are open
+    size_t atom = 0;            // where in out_ the last atom begins
     while (at_ < in_.size()) {
       const char c = in_[at_];
-      if (c == '\\') {
+      if (in_.substr(at_).starts_with("(?#")) {
+        comment();
+      } else if (extended_ && c == '#') {
+        at_ = std::min(in_.find('\n', at_), in_.size());
+      } else if (extended_ && kIgnored.find(c) != std::string_view::npos) {
+        out_ += in_[at_++];
+      } else if (c == '\\') {
         atom = out_.size();
         escape(false);
       } else if (c == '[') {
         atom = out_.size();
         bracket();
       } else if (c == '(') {
-        groups.push_back(out_.size());
-        out_ += in_[at_++];
+        open(groups);
       } else if (c == ')') {
         if (!groups.empty()) {
-          atom = groups.back();
+          atom = groups.back().begin;
+          extended_ = groups.back().extended;
           groups.pop_back();
         }
         out_ += in_[at_++];
@@ -130,6 +62,47 @@ class Rewriter {
   }
 
  private:
+  struct Group {
+    size_t begin;   // in out_
+    bool extended;  // what holds again behind it
+  };
+  static constexpr std::string_view kIgnored = " \t\n\v\f\r";  // where extended_
+
+  // "(", and the flags behind it: "(?x)" holds to the end of the group that it stands in, "(?x:" to
+  // the end of the one that it opens.
+  void open(std::vector<Group>& groups) {
+    size_t end = at_ + 1;
+    bool extended = extended_;
+    if (end < in_.size() && in_[end] == '?') {
+      bool on = true;
+      for (++end; end < in_.size() && kFlags.find(in_[end]) != std::string_view::npos; ++end) {
+        if (in_[end] == '-') on = false;
+        if (in_[end] == '^') extended = false;
+        if (in_[end] == 'x') extended = on;
+      }
+      if (end < in_.size() && in_[end] == ')') {
+        ++end;
+        out_ += in_.substr(at_, end - at_);
+        at_ = end;
+        extended_ = extended;
+        return;
+      }
+    }
+    groups.push_back({out_.size(), extended_});
+    if (end < in_.size() && in_[end] == ':') extended_ = extended;
+    out_ += in_[at_++];
+  }
+  static constexpr std::string_view kFlags = "imnsxJU-^";
+
+  // "(?#...)", empty: what would be rewritten in it could end it.
+  void comment() {
+    const bool escapes = dialect_ == RegexDialect::oniguruma;
+    size_t end = at_ + 3;
+    while (end < in_.size() && in_[end] != ')') end += escapes && in_[end] == '\\' ? 2 : 1;
+    out_ += end < in_.size() ? "(?#)" : "(?#";
+    at_ = std::min(end + 1, in_.size());
+  }
+
   // Oniguruma's Ruby syntax: "{1,3}+" repeats "{1,3}" and "{3}?" makes "{3}" optional, which to
   // PCRE2 would be possessive and lazy; "{,3}" begins with 0.
   void interval(size_t atom) {
@@ -184,6 +157,15 @@ class Rewriter {
       case 'B':
         if (!in_brackets) return word_boundary(kind == 'B');
         break;
+      case 'u':  // four hexadecimal digits
+        if (const auto digits = in_.substr(at_ + 2, 4);
+            digits.size() == 4 &&
+            digits.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos) {
+          out_ += concat("\\x{", digits, "}");
+          at_ += 6;
+          return;
+        }
+        break;
       case 'v':  // to PCRE2 any vertical space
         return put("\\x{B}", false);
       case 'h':
@@ -218,20 +200,35 @@ class Rewriter {
       negated = !negated;
       name.erase(0, 1);
     }
-    const auto ranges = category_ranges(name);
+    const auto ranges = category_ranges(name, negated && in_brackets);
     if (!ranges) {  // a script or the like: PCRE2's own, or an error of its
       out_ += in_.substr(begin, at_ - begin);
-      return;
-    }
-    if (!in_brackets) {
-      out_ += concat(negated ? "[^" : "[", *ranges, "]");
-    } else if (negated) {
-      out_ += ranges_of([&](char32_t c) {
-        return !kCategoryNames[static_cast<size_t>(category_of(c))].starts_with(name);
-      });
-    } else {
+    } else if (in_brackets) {
       out_ += *ranges;
+    } else {
+      out_ += concat(negated ? "[^" : "[", *ranges, "]");
     }
+  }
+
+  // "[:alpha:]" and "[:^alpha:]" within brackets, in Oniguruma's meaning over all of Unicode.
+  // PCRE2's own are of ASCII, as in the other dialect.
+  void posix_class() {
+    const size_t close = in_.find(":]", at_ + 2);
+    if (close == std::string_view::npos) {
+      throw ValueError(concat("the expression ", in_, " has [: without :]"));
+    }
+    const std::string_view name = in_.substr(at_ + 2, close - at_ - 2);
+    if (dialect_ == RegexDialect::oniguruma) {
+      const auto ranges = posix_ranges(name);
+      if (!ranges) {
+        throw ValueError(
+            concat("the expression ", in_, " has [:", name, ":], which is no POSIX class"));
+      }
+      out_ += *ranges;
+    } else {
+      out_ += in_.substr(at_, close + 2 - at_);
+    }
+    at_ = close + 2;
   }
 
   void word_boundary(bool negated) {
@@ -256,8 +253,7 @@ class Rewriter {
       if (c == '\\') {
         escape(true);
       } else if (c == '[' && at_ + 1 < in_.size() && in_[at_ + 1] == ':') {
-        throw ValueError(
-            concat("the expression ", in_, " has a POSIX class, which is not supported"));
+        posix_class();
       } else if ((c == '[' || in_.substr(at_, 2) == "&&") && dialect_ == RegexDialect::oniguruma) {
         throw ValueError(
             concat("the expression ", in_, " has a class inside a class, which is not supported"));
@@ -272,6 +268,7 @@ class Rewriter {
   RegexDialect dialect_;
   size_t at_ = 0;
   bool calls_word_ = false;
+  bool extended_ = false;  // white space and comments from # on are left out
   std::string out_;
 };
 

@@ -372,6 +372,8 @@ std::string StreamDecoder::push(int32_t id) {
 // Decodes what was shown last together with what is new, so that the decoder sees the neighbours;
 // a text that ends with U+FFFD may be half a character and waits.
 std::string StreamDecoder::push_through_decoder(int32_t id) {
+  const bool skipped = skip_special_tokens_ && tokenizer_.is_special(id);
+  if (tokenizer_.id_to_token(id).empty() || skipped) return "";  // the decoder never sees it
   ids_.push_back(id);
   const std::string text = tokenizer_.decode(ids_, skip_special_tokens_);
   if (text.size() <= shown_.size() || text.ends_with("\xEF\xBF\xBD") || !text.starts_with(shown_)) {

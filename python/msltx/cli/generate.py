@@ -13,7 +13,13 @@ from msltx.cli._text import standard_input
 @click.command()
 @click.argument("model", metavar="MODEL")
 @click.option("--prompt", default="", help="Text to continue; - reads it from standard input.")
-@click.option("--max-tokens", type=int, default=128, show_default=True, help="New tokens at most.")
+@click.option(
+    "--max-tokens",
+    type=int,
+    default=128,
+    show_default=True,
+    help="New tokens at most; fewer where the model's context_length is full.",
+)
 @click.option("--greedy", is_flag=True, help="Always the most probable token.")
 @click.option(
     "--temperature",
@@ -84,6 +90,12 @@ def generate(
         on_text=write,
     )
     write("\n")
+    if made.finish_reason == "context":
+        click.echo(
+            f"stopped after {len(made.tokens):,} new tokens: the model's context_length, "
+            f"{gpt.config.context_length:,} tokens, is full",
+            err=True,
+        )
     if timings:
         click.echo(
             f"prompt {made.timings.prefill_tokens_per_s:,.0f} tokens/s, new text "

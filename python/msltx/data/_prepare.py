@@ -143,9 +143,10 @@ def prepare(
     )
     dataset = Dataset(out)
     if val_fraction > 0 and dataset.val_tokens == 0:
+        count = dataset.documents("train")
+        documents = "the only document" if count == 1 else f"all {count:,} documents"
         warnings.warn(
-            f"none of the {dataset.documents('train')} documents fell into the validation split; "
-            "there will be no validation loss",
+            f"{documents} fell into the training split; there will be no validation loss",
             stacklevel=2,
         )
     return dataset
