@@ -68,8 +68,10 @@ def msltx_encoder(path: Path, threads: int) -> Encoder:
 
 
 def msltx_file_encoder(path: Path, threads: int) -> Encoder:
-    whole = msltx_encoder(path, threads).encode
-    return Encoder(in_file, lambda file: whole(file.read_bytes().decode()), lambda ids: ids)
+    import msltx
+
+    msltx.set_num_threads(threads)
+    return Encoder(in_file, msltx.Tokenizer.load(path).encode_file, lambda ids: ids)
 
 
 def in_file(text: str) -> Path:

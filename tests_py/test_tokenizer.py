@@ -72,6 +72,21 @@ def test_batches(tok: Tokenizer) -> None:
     assert tok.decode_batch(batch) == texts
 
 
+def test_files_have_the_ids_of_their_text(tok: Tokenizer, tmp_path: Path) -> None:
+    text = "The cat\r\nsat \u2014 on it.\n" * 20_000
+    file = tmp_path / "te xt\u00e9.txt"
+    file.write_bytes(text.encode())
+    assert np.array_equal(tok.encode_file(file), tok.encode(text))
+    assert np.array_equal(tok.encode_file(str(file), True), tok.encode(text, True))
+    file.write_bytes(b"")
+    assert tok.encode_file(file).tolist() == []
+    file.write_bytes(b"abc\xff")
+    with pytest.raises(msltx.FileError, match=r"has invalid UTF-8 at byte 3 \(0xff\)"):
+        tok.encode_file(file)
+    with pytest.raises(msltx.FileError, match="missing"):
+        tok.encode_file(tmp_path / "missing")
+
+
 def test_save_load_pickle(tok: Tokenizer, tmp_path: Path) -> None:
     assert tok.save(tmp_path) == tmp_path / "tokenizer.json"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tokenizer.json"]

@@ -65,6 +65,19 @@ py::array_t<int32_t> encode(const Tokenizer& self, const py::object& text,
       [&] { return self.encode_parallel(view, Executor::global(), add_special_tokens); }));
 }
 
+// A file of UTF-8, mapped into memory: no str is made of it.
+py::array_t<int32_t> encode_file(const Tokenizer& self, const Path& path, bool add_special_tokens) {
+  return id_array(run_released([&] {
+    const MappedFile file(path);
+    const std::string_view content(reinterpret_cast<const char*>(file.bytes().data()),
+                                   file.bytes().size());
+    if (const size_t bad = text::find_invalid_utf8(content); bad != text::kValid) {
+      throw FileError(concat(path.string(), " has ", text::describe_invalid_utf8(content, bad)));
+    }
+    return self.encode_parallel(content, Executor::global(), add_special_tokens);
+  }));
+}
+
 py::list encode_batch(const Tokenizer& self, const py::sequence& texts, bool add_special_tokens) {
   // A list of our own: nobody can take a text away while it is read without the GIL.
   const py::list held(texts);
@@ -260,6 +273,7 @@ void register_text(py::module_& m) {
           "save", [](const Tokenizer& self, const Path& path) { self.save(path); }, py::arg("path"),
           py::call_guard<py::gil_scoped_release>())
       .def("encode", &encode, py::arg("text"), py::arg("add_special_tokens") = false)
+      .def("encode_file", &encode_file, py::arg("path"), py::arg("add_special_tokens") = false)
       .def("encode_batch", &encode_batch, py::arg("texts"), py::arg("add_special_tokens") = false)
       .def("encode_fully", &encode_fully, py::arg("text"), py::arg("add_special_tokens") = false)
       .def("encode_batch_fully", &encode_batch_fully, py::arg("texts"), py::kw_only(),

@@ -302,6 +302,31 @@ class Tokenizer:
         """
         return self._engine.encode(text, add_special_tokens)
 
+    def encode_file(
+        self, path: str | os.PathLike[str], add_special_tokens: bool = False
+    ) -> npt.NDArray[np.int32]:
+        """Turn a text file into token ids; faster than reading it first.
+
+        Line ends stay as they are. For files larger than memory: :func:`msltx.data.prepare`.
+
+        Parameters
+        ----------
+        path : path
+            A file in UTF-8.
+        add_special_tokens : bool
+            As for :meth:`encode`.
+
+        Returns
+        -------
+        ndarray of int32, shape (tokens,)
+
+        Raises
+        ------
+        FileError
+            A file that cannot be read, or that is not UTF-8.
+        """
+        return self._engine.encode_file(os.fspath(path), add_special_tokens)
+
     def encode_batch(
         self, texts: Iterable[str], add_special_tokens: bool = False
     ) -> list[npt.NDArray[np.int32]]:
