@@ -196,7 +196,7 @@ def test_a_run_names_the_weight_gone_bad(data: Dataset, made_with: bool) -> None
 
 
 def train(folder: Path, diagnostic: str, steps: int = 3) -> subprocess.CompletedProcess[str]:
-    """Train with a learning rate that spoils the weights."""
+    """Train with a rate and a decay whose product is infinite in float32: the first step spoils."""
     code = f"""
 import msltx
 tok = msltx.Tokenizer.train("text.txt", vocab_size=260)
@@ -204,7 +204,7 @@ data = msltx.data.prepare("text.txt", tok, out="data", overwrite=True)
 config = msltx.GPTConfig(vocab_size=260, context_length=16, embedding_dim=8, num_layers=2,
                          num_heads=2)
 run = msltx.train(msltx.GPT(config), data, max_steps={steps}, batch_size=2, learning_rate=1e38,
-                  warmup_steps=0, schedule="constant", max_skipped_steps=9)
+                  weight_decay=1e3, warmup_steps=0, schedule="constant", max_skipped_steps=9)
 print("trained")
 """
     (folder / "text.txt").write_text("the cat sat on the mat\n" * 200, "utf-8")

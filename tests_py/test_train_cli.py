@@ -131,8 +131,9 @@ def test_environment_stands_between_flag_and_file(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_diagnostic_mode_names_what_goes_bad(folder: Path) -> None:
-    """The flag counts before the variable; a learning rate far too high spoils the weights."""
-    spoilt = ["--learning-rate", "1e38", "--set", "training.warmup_steps=0", "--max-steps", "2"]
+    """The flag counts before the variable; a decay that is infinite in float32 spoils weights."""
+    spoilt = ["--learning-rate", "1e38", "--set", "training.weight_decay=1e3"]
+    spoilt += ["--set", "training.warmup_steps=0", "--max-steps", "2"]
     for flags, variable in ((["--diagnostic"], "0"), ([], "1")):
         out = folder / f"diagnostic_{variable}"
         _, errors = msltx(
