@@ -281,8 +281,8 @@ REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
         "topp_mask: p is 1.5; it must be in (0, 1]",
     ),
     "softcap": (
-        lambda: kernels.flash_attention_forward(Q, KV, KV, softcap=1e-40),
-        "flash_attention_forward: softcap is 1e-40; it must be 0 or at least 1e-06",
+        lambda: kernels.flash_attention_forward(Q, KV, KV, softcap=1e-8),
+        "flash_attention_forward: softcap is 1e-08; it must be 0 or at least 1e-06",
     ),
     "softcap below 0": (
         lambda: kernels.attention_scores_forward(Q, KV, softcap=-1.0),

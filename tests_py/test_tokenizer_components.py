@@ -68,7 +68,8 @@ PRE_TOKENIZERS: list[dict[str, Any] | None] = [
             {"String": "a"},
             {"Regex": "\\w+|[^\\w\\s]+"},
             {"Regex": "\\d{1,2}+|\\bt"},
-            {"Regex": "[[:upper:]]?[[:lower:]]+|[^[:alnum:][:space:]]|(?x: \\u00e9 # \\b )"},
+            {"Regex": "[[:upper:]]?[[:lower:]]+|[^[:alnum:][:space:]]|(?x: \\u00e9 # \\b\n )"},
+            {"Regex": "[\\w]+|[[:word:]x]|\\W|[\\W]"},
         )
         for behavior in BEHAVIORS
         for invert in (False, True)

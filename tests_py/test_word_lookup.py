@@ -156,3 +156,138 @@ def test_known_tokenizers_have_the_ids_of_the_whole_text(name: str) -> None:
     tok = Tokenizer.load(path)
     # Long enough to be shared out to workers.
     check(tok, [text(seed, 20) for seed in range(300)] + [text(7, 60_000)])
+
+
+def merging(marks: bool = False, **fields: Any) -> dict[str, Any]:
+    """Return BPE of letters, U+2581 and a few tokens of several characters."""
+    letters = [MARK, *"abcdefghijklmnopqrstuvwxyzNY_"]
+    pairs = [("a", "b"), *([(MARK, MARK)] if marks else [])]
+    tokens = [*letters, *(first + second for first, second in pairs), MARK + "ab", "<unk>"]
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "vocab": {token: k for k, token in enumerate(tokens)},
+        "merges": [list(pair) for pair in pairs],
+        **fields,
+    }
+
+
+def replace(what: str, content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"String": what}, "content": content}
+
+
+def made_of(
+    model: dict[str, Any],
+    normalizers: list[dict[str, Any]],
+    pre_tokenizer: dict[str, Any] | None = None,
+    added: tuple[dict[str, Any], ...] = (),
+    post_processor: dict[str, Any] | None = None,
+) -> Tokenizer:
+    file = {
+        "version": "1.0",
+        "added_tokens": [
+            {
+                "id": len(model["vocab"]) + k,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": False,
+                **token,
+            }
+            for k, token in enumerate(added)
+        ],
+        "normalizer": {"type": "Sequence", "normalizers": normalizers} if normalizers else None,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": post_processor,
+        "decoder": pre_tokenizer if pre_tokenizer == BYTES else None,
+        "model": model,
+    }
+    return Tokenizer.from_json(json.dumps(file))
+
+
+ALWAYS = {"type": "Metaspace", "replacement": MARK, "prepend_scheme": "always", "split": True}
+BERT = {"type": "BertPreTokenizer"}
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+TO_MARK = replace(" ", MARK)
+ONE_SPACE = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+NO_ACCENTS = {"type": "StripAccents"}
+
+# Each was once cut into words whose ids are not those of the whole text.
+DEPEND_ON_THE_TEXT = {
+    "the whole text may be a token": made_of(merging(ignore_merges=True), [TO_MARK]),
+    "an unknown character is a mark": made_of(merging(True, unk_token=MARK), [TO_MARK]),
+    "a mark at a word's end": made_of(merging(True), [replace("f", "a" + MARK), TO_MARK]),
+    "a word that vanishes": made_of(
+        merging(), [replace("ab", "\u0301"), NO_ACCENTS, ONE_SPACE], ALWAYS
+    ),
+    "a word that vanishes between marks": made_of(
+        merging(True), [replace("ab", "\u0301"), NO_ACCENTS, TO_MARK]
+    ),
+    "a word that brings its own spaces": made_of(
+        merging(),
+        [
+            replace("ab", "\u4e2d"),
+            {
+                "type": "BertNormalizer",
+                "clean_text": True,
+                "handle_chinese_chars": True,
+                "strip_accents": False,
+                "lowercase": False,
+            },
+            ONE_SPACE,
+        ],
+        ALWAYS,
+    ),
+}
+TEXTS = ["x ab ab", "ab", "x% ab", "x of foo", "x a_ foo", "x ab y", "% %a a% %", "f f a_ _a"]
+
+
+@pytest.mark.parametrize("name", DEPEND_ON_THE_TEXT)
+def test_words_that_depend_on_their_text_are_not_looked_up(name: str) -> None:
+    check(DEPEND_ON_THE_TEXT[name], TEXTS)
+
+
+SINGLE_WORDS = (
+    ({"content": "New York", "single_word": True}, {"content": "York"}),
+    ({"content": "tok"}, {"content": "bar", "single_word": True}),
+)
+
+
+@pytest.mark.parametrize("added", SINGLE_WORDS)
+@pytest.mark.parametrize("kind", ["marked", "bert", "bytes"])
+def test_tokens_are_not_found_in_what_a_single_word_was_passed_over_for(
+    added: tuple[dict[str, Any], ...], kind: str
+) -> None:
+    if kind == "bytes":
+        tok = made_of(byte_model(), [], BYTES, added)
+    else:
+        marked = kind == "marked"
+        tok = made_of(merging(), [TO_MARK] if marked else [], None if marked else BERT, added)
+    once = "x tokbar the New Yorkers y York tok bar "
+    # The long one is shared out to workers.
+    check(tok, [once, "tokbar", once * 8000])
+
+
+def byte_model() -> dict[str, Any]:
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = [chr(b) for b in shown] + [chr(256 + k) for k in range(256 - len(shown))]
+    return {**merging(), "vocab": {c: k for k, c in enumerate(letters)}, "merges": []}
+
+
+def test_a_template_that_doubles_long_text_does_so_in_parallel_too() -> None:
+    sequence = {"Sequence": {"id": "A", "type_id": 0}}
+    template = {
+        "type": "TemplateProcessing",
+        "single": [sequence, sequence],
+        "pair": [sequence, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {},
+    }
+    tok = made_of(byte_model(), [], BYTES, post_processor=template)
+    check(tok, ["abc", "abc " * 40_000])
+    assert len(tok.encode("abc " * 40_000)) == 2 * 4 * 40_000

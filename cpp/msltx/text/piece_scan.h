@@ -21,6 +21,10 @@ class PieceScan {
  public:
   static constexpr size_t kWindow = 2048;
 
+  PieceScan() = default;
+  PieceScan(const PieceScan&) = delete;  // text() may be within it
+  PieceScan& operator=(const PieceScan&) = delete;
+
   // Cuts the first pieces of [p, end), p < end, the beginning of a pre-token, of valid UTF-8: at
   // least one.
   template <class Split>

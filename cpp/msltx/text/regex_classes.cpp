@@ -50,6 +50,12 @@ bool is_punctuation_or_symbol(char32_t c) {
 bool is_hexadecimal(char32_t c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
+// Oniguruma's \w has Latin-1's six numbers in it that are no digits, but not within brackets.
+bool is_word(char32_t c, RegexDialect dialect, bool in_brackets) {
+  if (dialect != RegexDialect::oniguruma) return hf::is(c, hf::HfClass::word);
+  if (in_brackets && c < 0x100 && category_of(c) == GeneralCategory::No) return false;
+  return hf::is(c, hf::HfClass::regex_word);
+}
 bool is_space_in_a_line(char32_t c) { return c == '\t' || category_of(c) == GeneralCategory::Zs; }
 
 // Oniguruma's POSIX class of that name; nullptr where there is none.
@@ -68,7 +74,7 @@ bool (*posix_class_called(std::string_view name))(char32_t) {
       {"punct", is_punctuation_or_symbol},
       {"space", is_space},
       {"upper", hf::is_uppercase},
-      {"word", [](char32_t c) { return hf::is(c, hf::HfClass::regex_word); }},
+      {"word", [](char32_t c) { return is_word(c, RegexDialect::oniguruma, true); }},
       {"xdigit", is_hexadecimal},
   };
   for (const auto& [known, belongs] : kClasses) {
@@ -91,11 +97,15 @@ std::optional<std::string> category_ranges(std::string_view name, bool negated) 
       [&](char32_t c) { return wanted[static_cast<size_t>(category_of(c))] != negated; });
 }
 
-const std::string& word_ranges(RegexDialect dialect) {
-  static const std::string ranges[2] = {
-      ranges_of([](char32_t c) { return hf::is(c, hf::HfClass::regex_word); }),
-      ranges_of([](char32_t c) { return hf::is(c, hf::HfClass::word); })};
-  return ranges[dialect == RegexDialect::oniguruma ? 0 : 1];
+const std::string& word_ranges(RegexDialect dialect, bool in_brackets) {
+  const auto made = [](RegexDialect of, bool within) {
+    return ranges_of([&](char32_t c) { return is_word(c, of, within); });
+  };
+  static const std::string plain = made(RegexDialect::plain, false);
+  static const std::string alone = made(RegexDialect::oniguruma, false);
+  static const std::string within = made(RegexDialect::oniguruma, true);
+  if (dialect == RegexDialect::plain) return plain;
+  return in_brackets ? within : alone;
 }
 const std::string& space_ranges() {
   static const std::string ranges = ranges_of(is_space);
@@ -114,8 +124,7 @@ std::string without(char kind, RegexDialect dialect) {
       case 'D':
         return category_of(c) != GeneralCategory::Nd;
       default:
-        return !hf::is(
-            c, dialect == RegexDialect::oniguruma ? hf::HfClass::regex_word : hf::HfClass::word);
+        return !is_word(c, dialect, true);
     }
   });
 }

@@ -14,11 +14,11 @@ namespace msltx::text {
 std::optional<std::string> category_ranges(std::string_view name, bool negated);
 
 // Of \w, \s and \d. Made once: an expression may ask for them several times.
-const std::string& word_ranges(RegexDialect dialect);
+const std::string& word_ranges(RegexDialect dialect, bool in_brackets);
 const std::string& space_ranges();
 const std::string& digit_ranges();
 
-// Of \W, \S or \D.
+// Of \W, \S or \D within brackets.
 std::string without(char kind, RegexDialect dialect);
 
 // Of "alpha" or "^alpha", in Oniguruma's meaning of [:alpha:] over all of Unicode; none where there

@@ -57,7 +57,7 @@ class Rewriter {
       }
     }
     // Behind the whole expression, where it changes the number of no group.
-    if (calls_word_) out_ += concat("(?(DEFINE)(?<", kWord, ">[", word_ranges(dialect_), "]))");
+    if (calls_word_) out_ += concat("(?(DEFINE)(?<", kWord, ">[", word_ranges(dialect_, false), "]))");
     return std::move(out_);
   }
 
@@ -141,13 +141,14 @@ class Rewriter {
       case 's':
         return put(space_ranges(), false);
       case 'w':
-        return put(word_ranges(dialect_), false);
+        return put(word_ranges(dialect_, in_brackets), false);
       case 'd':
         return put(digit_ranges(), false);
       case 'S':
         return in_brackets ? put(without('S', dialect_), false) : put(space_ranges(), true);
       case 'W':
-        return in_brackets ? put(without('W', dialect_), false) : put(word_ranges(dialect_), true);
+        return in_brackets ? put(without('W', dialect_), false)
+                           : put(word_ranges(dialect_, false), true);
       case 'D':
         return in_brackets ? put(without('D', dialect_), false) : put(digit_ranges(), true);
       case 'p':

@@ -169,7 +169,10 @@ void Tokenizer::State::make_matchers() {
   }
   raw_matcher = TokenMatcher(std::move(raw));
   normalized_matcher = TokenMatcher(std::move(normalized));
-  if (!spec.model || tracks_always || !normalized_matcher.empty()) return;
+  // A token that is not found inside a word could be found in what such a one was passed over for.
+  const bool single_words = std::any_of(spec.added.begin(), spec.added.end(),
+                                        [](const AddedToken& added) { return added.single_word; });
+  if (!spec.model || tracks_always || single_words || !normalized_matcher.empty()) return;
   const WordRules rules =
       find_word_rules(Json(normalizer_json(spec)), Json(pre_tokenizer_json(spec)), *spec.model);
   by_words = rules.hold;

@@ -81,21 +81,23 @@ void Tokenizer::State::encode_text(std::string_view text, Workspace& workspace,
         [&](int32_t id, std::string_view) { out.push_back(id); });
   }
   for_each_segment(
-      raw_matcher, text,
-      [&](std::string_view segment) {
-        if (spec.lowercase) {
-          workspace.normalized.clear();
-          hf::append_lowercase(segment, workspace.normalized);
-          encode_normalized(workspace.normalized, workspace, out);
-        } else if (normalizer) {
-          AlignedText normalized(segment, false);
-          normalizer->normalize(normalized);
-          encode_normalized(normalized.text(), workspace, out);
-        } else {
-          encode_normalized(segment, workspace, out);
-        }
-      },
+      raw_matcher, text, [&](std::string_view segment) { encode_segment(segment, workspace, out); },
       [&](int32_t id, std::string_view) { out.push_back(id); });
+}
+
+void Tokenizer::State::encode_segment(std::string_view segment, Workspace& workspace,
+                                      std::vector<int32_t>& out) const {
+  if (spec.lowercase) {
+    workspace.normalized.clear();
+    hf::append_lowercase(segment, workspace.normalized);
+    encode_normalized(workspace.normalized, workspace, out);
+  } else if (normalizer) {
+    AlignedText normalized(segment, false);
+    normalizer->normalize(normalized);
+    encode_normalized(normalized.text(), workspace, out);
+  } else {
+    encode_normalized(segment, workspace, out);
+  }
 }
 
 void Tokenizer::State::encode_normalized(std::string_view text, Workspace& workspace,
@@ -183,8 +185,8 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
 
 IdArray Tokenizer::encode_parallel(std::string_view text, Executor& executor,
                                    bool add_special_tokens) const {
-  const bool by_words = state_->by_words && state_->affixes_only;
-  if (text.size() <= kTaskBytes || !(state_->byte_level() || by_words)) {
+  const bool by_words = state_->by_words;
+  if (text.size() <= kTaskBytes || !state_->affixes_only || !(state_->byte_level() || by_words)) {
     const std::vector<int32_t> ids = encode(text, add_special_tokens);
     return joined({&ids, 1}, executor);
   }
@@ -226,7 +228,7 @@ IdArray Tokenizer::encode_parallel(std::string_view text, Executor& executor,
       } else if (by_words) {
         state_->encode_words(parts[i].text, parts[i].from_beginning, *workspace, ids[k]);
       } else {
-        state_->encode_text(parts[i].text, *workspace, ids[k]);
+        state_->encode_segment(parts[i].text, *workspace, ids[k]);
       }
     }
   });

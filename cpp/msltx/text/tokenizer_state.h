@@ -78,6 +78,8 @@ struct Tokenizer::State {
   void encode(std::string_view text, bool add_special_tokens, Workspace& workspace,
               std::vector<int32_t>& out) const;
   void encode_text(std::string_view text, Workspace& workspace, std::vector<int32_t>& out) const;
+  void encode_segment(std::string_view segment, Workspace& workspace,
+                      std::vector<int32_t>& out) const;  // no added token as written is in it
   void encode_normalized(std::string_view text, Workspace& workspace,
                          std::vector<int32_t>& out) const;
   void encode_pieces(std::string_view text, Workspace& workspace, std::vector<int32_t>& out) const;

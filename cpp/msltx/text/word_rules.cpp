@@ -41,8 +41,10 @@ Spaces spaces_after(const Json& step) {
   if (exact.is_string()) {
     const auto what = exact.get<std::string>();
     if (what == " ") return content == kSpaceMark ? Spaces::marked : Spaces::unknown;
-    const bool inside = !what.empty() && !has_space(what) && !content.empty() &&
-                        !has_space(content) && content != kSpaceMark;
+    // Printable ASCII stays what it is in the steps after (keeps_plain_characters).
+    const bool printable =
+        std::all_of(content.begin(), content.end(), [](char c) { return c > 0x20 && c < 0x7F; });
+    const bool inside = !what.empty() && !has_space(what) && !content.empty() && printable;
     return inside ? Spaces::kept : Spaces::unknown;
   }
   // A space between plain characters stands alone.
@@ -92,7 +94,10 @@ bool keeps_plain_characters(const Json& normalizer) {
     if (!WordCut::is_plain(character.data())) continue;
     AlignedText text(character, false);
     made->normalize(text);
-    if (text.empty() || has_space(text.text())) return false;
+    if (text.empty() || has_space(text.text()) ||
+        text.text().find(kSpaceMark) != std::string::npos) {
+      return false;
+    }
   }
   return true;
 }
@@ -103,6 +108,10 @@ bool merges_within_words(const Model& model) {
   const auto* const bpe = dynamic_cast<const CharBpe*>(&model);
   if (!bpe || !bpe->spec().continuing_prefix.empty() || !bpe->spec().word_suffix.empty() ||
       !bpe->spec().symbols.empty()) {
+    return false;
+  }
+  // A whole text may be a token, which its words are not; an unknown character may be a mark.
+  if (bpe->spec().ignore_merges || bpe->spec().unk_token.find(kSpaceMark) != std::string::npos) {
     return false;
   }
   const Vocabulary& vocabulary = bpe->vocabulary();
