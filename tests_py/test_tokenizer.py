@@ -85,6 +85,11 @@ def test_files_have_the_ids_of_their_text(tok: Tokenizer, tmp_path: Path) -> Non
         tok.encode_file(file)
     with pytest.raises(msltx.FileError, match="missing"):
         tok.encode_file(tmp_path / "missing")
+    with pytest.raises(msltx.FileError, match="directory"):
+        tok.encode_file(tmp_path)
+    made_up = Path("/proc/version")  # of size 0, as the system says
+    if made_up.exists():
+        assert np.array_equal(tok.encode_file(made_up), tok.encode(made_up.read_text()))
 
 
 def test_save_load_pickle(tok: Tokenizer, tmp_path: Path) -> None:

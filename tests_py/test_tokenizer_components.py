@@ -70,6 +70,8 @@ PRE_TOKENIZERS: list[dict[str, Any] | None] = [
             {"Regex": "\\d{1,2}+|\\bt"},
             {"Regex": "[[:upper:]]?[[:lower:]]+|[^[:alnum:][:space:]]|(?x: \\u00e9 # \\b\n )"},
             {"Regex": "[\\w]+|[[:word:]x]|\\W|[\\W]"},
+            {"Regex": "(?m)t.e|1(?i)a|B|[.,!.]|[:;:]"},
+            {"Regex": "(?:(?x) a (?i) b | a \u2028? . )|[\\d-]|\\\u00e9"},
         )
         for behavior in BEHAVIORS
         for invert in (False, True)
@@ -360,6 +362,26 @@ def test_streams_do_not_gather_what_is_never_shown() -> None:
     assert all(stream.push(1) == "" for _ in range(60_000))
     assert time.monotonic() - begin < 2  # the square of their number would be many seconds
     assert stream.push(0) == " a"
+
+
+def test_streams_do_not_wait_for_bytes_that_are_no_character() -> None:
+    model = characters()
+    ids = model["vocab"]
+    file = tokenizer(model=model, decoder=DECODERS[-1])
+    tok = Tokenizer.from_json(json.dumps(file))
+    wrong, first = ids["<0xFF>"], [ids[f"<0x{b:02X}>"] for b in "\U0001f600".encode()]
+    stream = tok.stream_decoder()
+    begin = time.monotonic()
+    shown = "".join(stream.push(wrong) for _ in range(8000))
+    assert time.monotonic() - begin < 2
+    assert len(shown) == 8000 - 3
+    assert set(shown) == {"\ufffd"}
+    assert shown + stream.finish() == tok.decode([wrong] * 8000)
+    # What was shown becomes wrong by a byte behind it; the stream goes on all the same.
+    given = [stream.push(k) for k in [ids["a"], *first, wrong, ids["a"], ids["th"]]]
+    assert "".join(given[:5]) == "a\U0001f600"
+    assert given[-1] == "th"
+    assert "".join(given[5:-1]).endswith("a")
 
 
 def test_streams_show_what_decoding_shows() -> None:

@@ -222,6 +222,8 @@ NO_ACCENTS = {"type": "StripAccents"}
 DEPEND_ON_THE_TEXT = {
     "the whole text may be a token": made_of(merging(ignore_merges=True), [TO_MARK]),
     "an unknown character is a mark": made_of(merging(True, unk_token=MARK), [TO_MARK]),
+    "an unknown character leaves marks side by side": made_of(merging(True), [TO_MARK]),
+    "bytes that are unknown do, too": made_of(merging(True, byte_fallback=True), [TO_MARK]),
     "a mark at a word's end": made_of(merging(True), [replace("f", "a" + MARK), TO_MARK]),
     "a word that vanishes": made_of(
         merging(), [replace("ab", "\u0301"), NO_ACCENTS, ONE_SPACE], ALWAYS
@@ -245,7 +247,10 @@ DEPEND_ON_THE_TEXT = {
         ALWAYS,
     ),
 }
-TEXTS = ["x ab ab", "ab", "x% ab", "x of foo", "x a_ foo", "x ab y", "% %a a% %", "f f a_ _a"]
+TEXTS = [
+    *("x ab ab", "ab", "x% ab", "x of foo", "x a_ foo", "x ab y"),
+    *("% %a a% %", "x % ab", "# # a", "f f a_ _a"),
+]
 
 
 @pytest.mark.parametrize("name", DEPEND_ON_THE_TEXT)

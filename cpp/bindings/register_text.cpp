@@ -65,12 +65,10 @@ py::array_t<int32_t> encode(const Tokenizer& self, const py::object& text,
       [&] { return self.encode_parallel(view, Executor::global(), add_special_tokens); }));
 }
 
-// A file of UTF-8, mapped into memory: no str is made of it.
+// A file of UTF-8 without making a str of it. Read, not mapped: others may change it meanwhile.
 py::array_t<int32_t> encode_file(const Tokenizer& self, const Path& path, bool add_special_tokens) {
   return id_array(run_released([&] {
-    const MappedFile file(path);
-    const std::string_view content(reinterpret_cast<const char*>(file.bytes().data()),
-                                   file.bytes().size());
+    const std::string content = read_file(path);
     if (const size_t bad = text::find_invalid_utf8(content); bad != text::kValid) {
       throw FileError(concat(path.string(), " has ", text::describe_invalid_utf8(content, bad)));
     }

@@ -108,5 +108,16 @@ TEST(PieceScan, CutsPiecesLongerThanAWindow) {
   }
 }
 
+TEST(WordCut, CutsBeforeASpaceBetweenPlainCharactersOfTheText) {
+  const std::string_view text = "ab c  d\ne f ";
+  const char* const begin = text.data();
+  std::vector<size_t> cuts;
+  for (size_t at = 1; at < text.size(); ++at) {
+    if (WordCut::may_cut(begin, begin + at, begin + text.size())) cuts.push_back(at);
+  }
+  EXPECT_EQ(cuts, (std::vector<size_t>{2, 9}));
+  EXPECT_FALSE(WordCut::may_cut(begin, begin + 2, begin + 3));  // nothing is known of what follows
+}
+
 }  // namespace
 }  // namespace msltx::text

@@ -106,6 +106,26 @@ TEST(Regex, CommentsAreNoPartOfTheExpression) {
   EXPECT_EQ(matches("(?#\\b a comment)\\bb", "b ab"), Pieces{"b"});
 }
 
+TEST(Regex, FlagsAreOnigurumas) {
+  EXPECT_EQ(matches("(?m)a.b", "a\nb"), Pieces{"a\nb"});
+  EXPECT_EQ(matches("(?m)a.b|^c", "a\nb\nc", RegexDialect::plain), Pieces{"c"});
+  EXPECT_EQ(matches("a(?i)b|c", "aBaCbc"), (Pieces{"aB", "aC"}));
+  EXPECT_EQ(matches("a(?i)b|c", "aBaCbc", RegexDialect::plain), (Pieces{"aB", "C", "c"}));
+  EXPECT_EQ(matches("(x(?i)b|c)+d", "xBxCdxBD"), Pieces{"xBxCd"});
+  EXPECT_EQ(matches("(?x)a\u2028 b\v", "ab a\u2028b\v"), Pieces{"a\u2028b\v"});
+}
+
+TEST(Regex, BracketsMayBeginWithPunctuation) {
+  EXPECT_EQ(matches("[.,!.]+[:;:][^=x=]", ".!;y"), Pieces{".!;y"});
+}
+
+TEST(Regex, ClassesAreNoEndsOfRanges) {
+  EXPECT_EQ(matches("[\\w-]+[-\\d][a-z-]", "a-1-"), Pieces{"a-1-"});
+  for (const char* wrong : {"[\\w-z]", "[+-\\d]", "[+-[:digit:]]", "[[:punct:]-a]"}) {
+    EXPECT_THROW(Regex(wrong, RegexDialect::oniguruma), ValueError) << wrong;
+  }
+}
+
 TEST(Regex, WordBoundariesMayBeMany) {
   // Each stands for the ranges of a word's characters four times.
   const std::string regex = "\\bab\\b|\\b\\d+\\b|\\b\\w+\\b|\\B.\\B|(a)\\1";
@@ -132,7 +152,7 @@ TEST(Regex, EmptyMatchesAdvanceByCharacters) {
 
 TEST(Regex, WrongExpressionsSayWhy) {
   for (const char* wrong : {"(", "[a", "\\p{", "[[:alfa:]]", "[[:alpha]", "\\p{Nonsense}", "*",
-                            "[a[b]]", "\\C", "\\u12"}) {
+                            "[a[b]]", "\\C", "\\u12", "(?s)a"}) {
     EXPECT_THROW(Regex(wrong, RegexDialect::oniguruma), ValueError) << wrong;
   }
 }

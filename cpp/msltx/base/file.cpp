@@ -47,6 +47,10 @@ std::string read_file(const Path& path) {
   std::FILE* file = std::fopen(path.c_str(), "rb");
   if (!file) throw FileError(system_error_message("open", path.string()));
   std::string text;
+  struct stat info {};
+  if (fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode)) {
+    text.reserve(static_cast<size_t>(info.st_size));
+  }
   char block[1 << 16];
   size_t n = 0;
   while ((n = std::fread(block, 1, sizeof block, file)) > 0) text.append(block, n);

@@ -81,7 +81,7 @@ void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
   auto next = std::make_unique<Activations>(config_, shape, keep, dtype());
 
   MemoryReport need = memory();
-  const int64_t held = need.parameters + need.gradients + need.packed + need.scratch;
+  const int64_t held = need.total();  // of the step before, too: this one takes its place
   if (for_backward) need.gradients = parameter_arena_bytes(config_);
   need.optimizer = step.optimizer;
   need.batch = step.batch;

@@ -5,6 +5,12 @@
 #include "msltx/base/error.h"
 
 namespace msltx::text {
+namespace {
+
+// In all windows of a text: some gigabytes.
+constexpr size_t kMostTokens = size_t{1} << 26;
+
+}  // namespace
 
 void Encoding::push(int32_t id, std::string token, TextSpan span, int32_t word, int32_t type_id,
                     bool special) {
@@ -49,7 +55,6 @@ void Encoding::append_plain(const Encoding& other) {
 void Encoding::append(const Encoding& other) {
   // Every window of one goes with every window of the other: a template that names its text a few
   // times makes more than any memory holds.
-  constexpr size_t kMostTokens = size_t{1} << 24;
   const size_t mine = overflowing.size(), its = other.overflowing.size();
   const size_t count = mine * its + mine + its, length = size() + other.size();
   if (mine > 0 && its > 0 && count * length > kMostTokens) {
@@ -83,6 +88,11 @@ void Encoding::truncate(int64_t max_length, int64_t stride, Side cut_off) {
   if (stride < 0 || stride >= max_length) {
     throw ValueError(concat("stride is ", stride, "; it takes 0 to ", max_length - 1,
                             ", less than the ", max_length, " tokens that a window has room for"));
+  }
+  const auto count = static_cast<size_t>((length - stride - 1) / (max_length - stride) + 1);
+  if (count > kMostTokens / static_cast<size_t>(max_length)) {
+    throw ValueError(concat("a stride of ", stride, " makes ", count, " windows of ", max_length,
+                            " tokens; the limit is ", kMostTokens, " tokens in all"));
   }
   std::vector<Encoding> windows;
   const auto add = [&](int64_t begin, int64_t end) {

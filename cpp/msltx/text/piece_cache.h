@@ -63,7 +63,7 @@ class PieceCache {
   struct alignas(64) Set {
     Entry entries[2];
   };
-  static constexpr int64_t kSets = 1 << 17;  // 8 MiB; books have 70,000 words
+  static constexpr int64_t kSets = 1 << 17;        // 8 MiB; books have 70,000 words
   static constexpr size_t kMaxOverflow = 1 << 18;  // ids; then the entries that use it start over
 
   static uint32_t place_of(const PieceKey& key) {

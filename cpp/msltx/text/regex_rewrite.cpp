@@ -37,6 +37,7 @@ class Rewriter {
       } else if (c == '(') {
         open(groups);
       } else if (c == ')') {
+        close_branches(groups);
         if (!groups.empty()) {
           atom = groups.back().begin;
           extended_ = groups.back().extended;
@@ -49,50 +50,90 @@ class Rewriter {
         out_ += in_[at_++];
       } else {
         atom = out_.size();
-        out_ += in_[at_++];
-        // The other bytes of the same character.
-        while (at_ < in_.size() && (static_cast<unsigned char>(in_[at_]) & 0xC0) == 0x80) {
-          out_ += in_[at_++];
-        }
+        character();
       }
     }
+    close_branches(groups);
     // Behind the whole expression, where it changes the number of no group.
-    if (calls_word_) out_ += concat("(?(DEFINE)(?<", kWord, ">[", word_ranges(dialect_, false), "]))");
+    if (calls_word_)
+      out_ += concat("(?(DEFINE)(?<", kWord, ">[", word_ranges(dialect_, false), "]))");
     return std::move(out_);
   }
 
  private:
   struct Group {
-    size_t begin;   // in out_
-    bool extended;  // what holds again behind it
+    size_t begin;         // in out_
+    bool extended;        // what holds again behind it
+    bool branch = false;  // Oniguruma's, from "(?i)" to the end of the group that it stands in
   };
-  static constexpr std::string_view kIgnored = " \t\n\v\f\r";  // where extended_
+  static constexpr std::string_view kIgnored = " \t\n\f\r";  // where extended_
+
+  // All its bytes.
+  void copy_character() {
+    do {
+      out_ += in_[at_++];
+    } while (at_ < in_.size() && (static_cast<unsigned char>(in_[at_]) & 0xC0) == 0x80);
+  }
+
+  // One that stands for itself.
+  void character() {
+    // To PCRE2 white space to leave out, not to Oniguruma.
+    static constexpr std::string_view kSpaces[] = {"\v",           "\xC2\x85",     "\xE2\x80\x8E",
+                                                   "\xE2\x80\x8F", "\xE2\x80\xA8", "\xE2\x80\xA9"};
+    const auto stands_here = [&](std::string_view c) { return in_.substr(at_).starts_with(c); };
+    if (extended_ && dialect_ == RegexDialect::oniguruma &&
+        std::any_of(std::begin(kSpaces), std::end(kSpaces), stands_here)) {
+      out_ += '\\';
+    }
+    copy_character();
+  }
+
+  void close_branches(std::vector<Group>& groups) {
+    while (!groups.empty() && groups.back().branch) {
+      extended_ = groups.back().extended;
+      groups.pop_back();
+      out_ += ')';
+    }
+  }
 
   // "(", and the flags behind it: "(?x)" holds to the end of the group that it stands in, "(?x:" to
-  // the end of the one that it opens.
+  // the end of the one that it opens. To Oniguruma "a(?i)b|c" is "a(?i:b|c)".
   void open(std::vector<Group>& groups) {
+    const bool oniguruma = dialect_ == RegexDialect::oniguruma;
     size_t end = at_ + 1;
     bool extended = extended_;
+    std::string flags;
     if (end < in_.size() && in_[end] == '?') {
       bool on = true;
       for (++end; end < in_.size() && kFlags.find(in_[end]) != std::string_view::npos; ++end) {
-        if (in_[end] == '-') on = false;
-        if (in_[end] == '^') extended = false;
-        if (in_[end] == 'x') extended = on;
-      }
-      if (end < in_.size() && in_[end] == ')') {
-        ++end;
-        out_ += in_.substr(at_, end - at_);
-        at_ = end;
-        extended_ = extended;
-        return;
+        const char flag = in_[end];
+        if (oniguruma && kOnigurumaFlags.find(flag) == std::string_view::npos) {
+          throw ValueError(
+              concat("the expression ", in_, " has the flag ", flag, "; the flags are i, m and x"));
+        }
+        if (flag == '-') on = false;
+        if (flag == '^') extended = false;
+        if (flag == 'x') extended = on;
+        flags += oniguruma && flag == 'm' ? 's' : flag;  // the dot takes line ends
       }
     }
-    groups.push_back({out_.size(), extended_});
-    if (end < in_.size() && in_[end] == ':') extended_ = extended;
-    out_ += in_[at_++];
+    const char behind = end < in_.size() ? in_[end] : '\0';
+    const bool sets_flags = !flags.empty() && (behind == ')' || behind == ':');
+    if (sets_flags && behind == ')' && !oniguruma) {
+      out_ += concat("(?", flags, ")");
+      extended_ = extended;
+    } else if (sets_flags) {
+      groups.push_back({.begin = out_.size(), .extended = extended_, .branch = behind == ')'});
+      out_ += concat("(?", flags, ":");
+      extended_ = extended;
+    } else {
+      groups.push_back({.begin = out_.size(), .extended = extended_});
+      out_ += in_[at_++];
+      return;
+    }
+    at_ = end + 1;
   }
-  static constexpr std::string_view kFlags = "imnsxJU-^";
+  static constexpr std::string_view kFlags = "imnsxJU-^", kOnigurumaFlags = "imx-";
 
   // "(?#...)", empty: what would be rewritten in it could end it.
   void comment() {
@@ -179,8 +220,8 @@ class Rewriter {
       default:
         break;
     }
-    out_ += in_.substr(at_, 2);
-    at_ += 2;
+    out_ += in_[at_++];
+    if (at_ < in_.size()) copy_character();
   }
 
   void property(bool negated, bool in_brackets) {
@@ -241,29 +282,53 @@ class Rewriter {
     at_ += 2;
   }
 
+  // What a "-" between brackets stands behind.
+  enum class Before : uint8_t { nothing, character, open_range, whole_class };
+
   void bracket() {
     out_ += in_[at_++];
     if (at_ < in_.size() && in_[at_] == '^') out_ += in_[at_++];
-    bool first = true;
+    const size_t first = at_;
+    // To PCRE2 "[:", "[." and "[=" are something of their own.
+    if (dialect_ == RegexDialect::oniguruma && at_ < in_.size() &&
+        (in_[at_] == ':' || in_[at_] == '.' || in_[at_] == '=')) {
+      out_ += '\\';
+    }
+    Before before = Before::nothing;
     while (at_ < in_.size()) {
       const char c = in_[at_];
-      if (c == ']' && !first) {
+      if (c == ']' && at_ > first) {
         out_ += in_[at_++];
         return;
       }
-      if (c == '\\') {
-        escape(true);
-      } else if (c == '[' && at_ + 1 < in_.size() && in_[at_ + 1] == ':') {
+      const bool posix = c == '[' && at_ + 1 < in_.size() && in_[at_ + 1] == ':';
+      const bool is_class = posix || (c == '\\' && at_ + 1 < in_.size() &&
+                                      kClasses.find(in_[at_ + 1]) != std::string_view::npos);
+      const bool dash = c == '-' && at_ + 1 < in_.size() && in_[at_ + 1] != ']';
+      if ((is_class && before == Before::open_range) || (dash && before == Before::whole_class)) {
+        throw ValueError(
+            concat("the expression ", in_, " has a class at an end of a range of characters"));
+      }
+      if (is_class) {
+        before = Before::whole_class;
+      } else if (dash && before == Before::character) {
+        before = Before::open_range;
+      } else {
+        before = before == Before::open_range ? Before::nothing : Before::character;
+      }
+      if (posix) {
         posix_class();
+      } else if (c == '\\') {
+        escape(true);
       } else if ((c == '[' || in_.substr(at_, 2) == "&&") && dialect_ == RegexDialect::oniguruma) {
         throw ValueError(
             concat("the expression ", in_, " has a class inside a class, which is not supported"));
       } else {
         out_ += in_[at_++];
       }
-      first = false;
     }
   }
+  static constexpr std::string_view kClasses = "wWsSdDhHpP";
 
   std::string_view in_;
   RegexDialect dialect_;

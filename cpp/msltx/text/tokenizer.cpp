@@ -373,27 +373,39 @@ std::string StreamDecoder::push(int32_t id) {
 }
 
 // Decodes what was shown last together with what is new, so that the decoder sees the neighbours;
-// a text that ends with U+FFFD may be half a character and waits.
+// a text that ends with U+FFFD may be a part of a character, of three tokens at most, and waits.
 std::string StreamDecoder::push_through_decoder(int32_t id) {
+  constexpr size_t kLongestPart = 3;
   const bool skipped = skip_special_tokens_ && tokenizer_.is_special(id);
   if (tokenizer_.id_to_token(id).empty() || skipped) return "";  // the decoder never sees it
   ids_.push_back(id);
-  const std::string text = tokenizer_.decode(ids_, skip_special_tokens_);
-  if (text.size() <= shown_.size() || text.ends_with("\xEF\xBF\xBD") || !text.starts_with(shown_)) {
-    return "";
+  size_t ready = ids_.size();
+  std::string text = tokenizer_.decode(ids_, skip_special_tokens_);
+  const bool in_parts = text.ends_with("\xEF\xBF\xBD");
+  if (in_parts || text.size() <= shown_.size()) {
+    if (ready - shown_ids_ <= kLongestPart) return "";
+    if (in_parts) ready -= kLongestPart;
+    text = tokenizer_.decode({ids_.data(), ready}, skip_special_tokens_);
   }
-  std::string out = text.substr(shown_.size());
+  std::string out = after_shown(text, ready);
   ids_.erase(ids_.begin(), ids_.begin() + static_cast<ptrdiff_t>(shown_ids_));
-  shown_ids_ = ids_.size();
-  shown_ = tokenizer_.decode(ids_, skip_special_tokens_);
+  shown_ids_ = ready - shown_ids_;
+  shown_ = tokenizer_.decode({ids_.data(), shown_ids_}, skip_special_tokens_);
   return out;
+}
+
+// Of `text`, that of the first `ready` tokens. A decoder may read what was shown otherwise once it
+// sees more: then what is new stands alone.
+std::string StreamDecoder::after_shown(const std::string& text, size_t ready) const {
+  if (text.starts_with(shown_)) return text.substr(shown_.size());
+  return tokenizer_.decode({ids_.data() + shown_ids_, ready - shown_ids_}, skip_special_tokens_);
 }
 
 std::string StreamDecoder::finish() {
   std::string out = replace_invalid_utf8(pending_);
   if (!ids_.empty()) {
     const std::string text = tokenizer_.decode(ids_, skip_special_tokens_);
-    if (text.size() > shown_.size()) out += text.substr(shown_.size());
+    out += after_shown(text, ids_.size());
   }
   pending_.clear();
   ids_.clear();

@@ -163,6 +163,7 @@ class StreamDecoder {
 
  private:
   std::string push_through_decoder(int32_t id);
+  std::string after_shown(const std::string& text, size_t ready) const;
 
   const Tokenizer& tokenizer_;
   bool skip_special_tokens_;

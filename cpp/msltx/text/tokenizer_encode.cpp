@@ -198,7 +198,9 @@ IdArray Tokenizer::encode_parallel(std::string_view text, Executor& executor,
         // A token with a space inside that is found later must not be cut, nor what a normalizer
         // may make of a space and its neighbours.
         if (by_words) {
-          cut_into_parts(segment, parts, WordCut::may_cut);
+          cut_into_parts(segment, parts, [&](const char* begin, const char* at) {
+            return WordCut::may_cut(begin, at, segment.data() + segment.size());
+          });
         } else if (state_->normalized_matcher.spans_spaces() ||
                    (state_->normalizer && !state_->spec.lowercase)) {
           parts.push_back({.text = segment});

@@ -19,9 +19,9 @@ struct WordCut {
     return end;
   }
 
-  // Whether a word begins at `at`, begin < at, which has a character before it.
-  static bool may_cut(const char* begin, const char* at) {
-    if (*at != ' ') return false;
+  // Whether a word begins at `at`, begin < at < end.
+  static bool may_cut(const char* begin, const char* at, const char* end) {
+    if (*at != ' ' || at + 1 == end) return false;
     const char* before = at - 1;
     while (before > begin && (static_cast<unsigned char>(*before) & 0xC0) == 0x80) --before;
     return is_plain(before) && is_plain(at + 1);

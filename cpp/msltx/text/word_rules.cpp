@@ -110,10 +110,11 @@ bool merges_within_words(const Model& model) {
       !bpe->spec().symbols.empty()) {
     return false;
   }
-  // A whole text may be a token, which its words are not; an unknown character may be a mark.
-  if (bpe->spec().ignore_merges || bpe->spec().unk_token.find(kSpaceMark) != std::string::npos) {
-    return false;
-  }
+  // A whole text may be a token, which its words are not.
+  if (bpe->spec().ignore_merges) return false;
+  // An unknown character may be a mark, or leave two of them side by side.
+  const std::string& unknown = bpe->spec().unk_token;
+  if (unknown.empty() || unknown.find(kSpaceMark) != std::string::npos) return false;
   const Vocabulary& vocabulary = bpe->vocabulary();
   // An unknown mark could become one with an unknown character before it.
   if (!vocabulary.find(kSpaceMark)) return false;
