@@ -429,6 +429,18 @@ def test_a_run_is_resumed_from_any_folder(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_commands_say_that_an_older_checkpoint_is_read(folder: Path) -> None:
+    run = folder / "older"
+    msltx("train", folder / "run.yaml", "--out", run, "--max-steps", "1")
+    msltx("train", "--resume", "--out", run, "--max-steps", "2")
+    (run / "checkpoints" / "step_00000002" / "model.safetensors").unlink()
+    for command in (("info", run), ("generate", run, "--max-tokens", "1")):
+        _, errors = msltx(*command)
+        lacks = f"{run / 'checkpoints' / 'step_00000002'} lacks model.safetensors"
+        assert errors.splitlines().count(f"msltx: {lacks}; taking step_00000001") == 1
+
+
+@pytest.mark.slow
 def test_info_names_a_damaged_state(folder: Path) -> None:
     run = folder / "damaged"
     msltx("train", folder / "run.yaml", "--out", run, "--max-steps", "1")

@@ -7,6 +7,7 @@ import io
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -281,6 +282,24 @@ def test_a_resume_from_an_older_checkpoint_says_why(data: Dataset, tmp_path: Pat
     ]
     assert len(rest.losses) == 3
     assert (folder / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_a_model_of_an_older_checkpoint_says_why(data: Dataset, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = {**FAST, "save_every": 2, "max_steps": 4, "warmup_steps": 1}
+    msltx.train(new_model(data), data, out=run, **options)
+    folder = run / "checkpoints" / "step_00000004"
+    (folder / "config.json").unlink()
+    with pytest.warns(UserWarning, match="lacks config.json; taking step_00000002") as warned:
+        msltx.GPT.load(run)
+    assert warned[0].filename == __file__
+    shutil.rmtree(folder)  # `last` points nowhere
+    with pytest.raises(msltx.FileError, match="holds a run already"):
+        msltx.train(new_model(data), data, out=run, **options)
+    with pytest.warns(UserWarning, match="going on from step_00000002"):
+        rest = msltx.train(new_model(data), data, out=run, resume=True, **options)
+    assert len(rest.losses) == 2
 
 
 @pytest.mark.slow

@@ -101,10 +101,6 @@ void register_checkpoint(py::module_& m) {
       py::arg("path"), py::arg("text"), "Write a text file whole or not at all.");
   m.def(
       "resolve_model",
-      [](const std::string& path) { return exchange::resolve_model(path).string(); },
-      py::arg("path"));
-  m.def(
-      "resolve_run",
       [](const std::string& path) {
         std::vector<exchange::DamagedCheckpoint> passed_over;
         const Path found = exchange::resolve_model(path, &passed_over);
@@ -113,8 +109,8 @@ void register_checkpoint(py::module_& m) {
         return std::make_pair(found.string(), damaged);
       },
       py::arg("path"),
-      "The checkpoint that a run goes on from, and the damaged ones that are newer: each with the "
-      "files it lacks.");
+      "The folder that a model's path means, and the damaged checkpoints of a run that are newer: "
+      "each with the files it lacks.");
 }
 
 }  // namespace msltx::bindings

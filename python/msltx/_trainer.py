@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from msltx import _core
+from msltx._checkpoints import find_model
 from msltx._core import Error, FileError
 from msltx._evaluation import MOST_SEQUENCES, check_tokenizer, evaluate
 from msltx._run_folder import Log
@@ -170,10 +171,7 @@ class Trainer:
         known = Tokenizer.load_from_model(path)
         check_tokenizer(self.data, known, f"that of {path}")
         state = json.loads(_core.restore_checkpoint(self.step, os.fspath(path)))
-        whole, damaged = _core.resolve_run(os.fspath(path))
-        if damaged:
-            lacks = ", ".join(f"{folder} lacks {' and '.join(names)}" for folder, names in damaged)
-            warnings.warn(f"{lacks}; going on from {Path(whole).name}", stacklevel=3)
+        find_model(path, stacklevel=3, then="going on from")
         self.best = state.get("best_val_loss") or math.inf
         before = state.get("settings")
         changes = self._changes(before if isinstance(before, dict) else {})

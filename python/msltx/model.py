@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from msltx import _core
 from msltx._arguments import MOST_COUNT, MOST_SEED, check_folder, check_type, whole_number
+from msltx._checkpoints import find_model
 from msltx._core import GPTConfig, InvalidValueError
 
 if TYPE_CHECKING:
@@ -441,10 +442,16 @@ class GPT:
         path : path-like
         **options
             dtype, backend, memory_limit and diagnostic, as for a new model.
+
+        Warns
+        -----
+        UserWarning
+            Where an older checkpoint of a run is read because files of the last are missing.
         """
         model = cls.__new__(cls)
         memory_limit = _limit(options.pop("memory_limit", None))
-        model._core = _core.GPT.load(os.fspath(path), memory_limit=memory_limit, **options)
+        folder = find_model(path, stacklevel=2)
+        model._core = _core.GPT.load(os.fspath(folder), memory_limit=memory_limit, **options)
         return model
 
     def __repr__(self) -> str:

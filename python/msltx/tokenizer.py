@@ -246,7 +246,8 @@ class Tokenizer:
     @classmethod
     def load_from_model(cls, path: str | os.PathLike[str]) -> Tokenizer | None:
         """Load the tokenizer of a model folder, a checkpoint or a run; None where it has none."""
-        file = Path(_core.resolve_model(os.fspath(path))) / "tokenizer.json"
+        folder, _ = _core.resolve_model(os.fspath(path))
+        file = Path(folder) / "tokenizer.json"
         return cls.load(file) if file.exists() else None
 
     @classmethod

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from msltx import _core
 from msltx._arguments import check_folder
+from msltx._checkpoints import holds_run
 from msltx._core import FileError, InvalidValueError
 from msltx._evaluation import Evaluation, check_tokenizer, evaluate
 from msltx._run_folder import sole_writer
@@ -160,7 +161,7 @@ def train(
         check_folder(os.fspath(out), "out")
     path = None if out is None else Path(out)
     if path is not None:
-        exists = (path / "checkpoints" / "last").exists()
+        exists = holds_run(path)
         if exists and not resume:
             raise FileError(f"{path} holds a run already; resume it, or choose another folder")
         if resume and not exists:

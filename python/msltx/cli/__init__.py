@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -84,10 +85,25 @@ def _finish_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as one line, without the place in the code."""
+    click.echo(f"msltx: {message}", err=True)
+
+
 def _run(arguments: Sequence[str] | None) -> int:
     _open_closed_streams()
     try:
-        result: Any = _msltx.main(arguments, prog_name="msltx", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = _warn
+            result: Any = _msltx.main(arguments, prog_name="msltx", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
         _show(error)

@@ -177,7 +177,7 @@ def _last_val_loss(log: Path, step: Any) -> str:
 
 def _path(path: Path) -> None:
     import msltx
-    from msltx import _core
+    from msltx._checkpoints import find_model
 
     if (path / "meta.json").exists():
         return _dataset(path)
@@ -187,7 +187,7 @@ def _path(path: Path) -> None:
         click.echo(f"tokenizer {path}")
         click.echo(_tokenizer(msltx.Tokenizer.load(path)))
         return None
-    folder = Path(_core.resolve_model(str(path)))
+    folder = find_model(path, stacklevel=1)
     model = msltx.GPT.load(folder)
     click.echo(f"model {folder}")
     if (folder / "state.json").exists():

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from msltx import FileError, InvalidValueError, set_num_threads
+from msltx._checkpoints import holds_run
 from msltx.settings import CONFIG_FILE, DataSettings, Settings, load_settings, parse_setting
 
 if TYPE_CHECKING:
@@ -111,20 +111,8 @@ def _steps(count: int) -> str:
 
 
 def _check_resumable(out: Path) -> None:
-    if not (out / "checkpoints" / "last").exists():
+    if not holds_run(out):
         raise FileError(f"{out} holds no run to resume")
-
-
-def _warn(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Show a warning as one line, without the place in the code."""
-    click.echo(f"msltx: {message}", err=True)
 
 
 def _open_data(data: DataSettings) -> Dataset | Mixture:
@@ -150,18 +138,15 @@ def _train(settings: Settings, resume: bool, diagnostic: bool | None) -> None:
     dataset = _open_data(settings.data)
     model_config = _model_config(settings.model, dataset.vocab_size)
     last = out / "checkpoints" / "last"
-    if last.exists() and not resume:
+    if holds_run(out) and not resume:
         raise FileError(f"{out} holds a run already; give --resume, or another --out")
     if resume:
         _check_resumable(out)
     model = msltx.GPT(model_config, seed=settings.training.seed, dtype=settings.training.dtype)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = _warn
-            run = run_training(
-                model, dataset, out=out, resume=resume, settings=settings, diagnostic=diagnostic
-            )
+        run = run_training(
+            model, dataset, out=out, resume=resume, settings=settings, diagnostic=diagnostic
+        )
     except KeyboardInterrupt as interrupt:
         if last.exists():
             # A second Ctrl-C, in the midst of what the first had led to, has kept it from saving.
