@@ -130,8 +130,10 @@ def run_problem(run: Path, steps: int) -> tuple[Problem, list[float]]:
     """What a run trained on, and its losses."""
     last = run / "checkpoints" / "last"
     saved = json.loads((last / "state.json").read_text("utf-8"))
-    settings = saved["settings"]
-    data = msltx.data.open(saved["data"])
+    settings, place = saved["settings"], saved["data"]
+    if place["path"] is None or place["rows"] != "windows" or place["inside_documents"]:
+        raise SystemExit(f"{run} was not trained on windows of one dataset")
+    data = msltx.data.open(place["path"])
     config = msltx.GPT.load(last).config
     losses, rates = logged(run, steps)
     count = settings["batch_size"] * settings["gradient_accumulation_steps"]
