@@ -28,8 +28,8 @@ TEST(Cleaning, Lowercase) {
 }
 
 TEST(Cleaning, ControlCharactersGoAndWhiteSpaceStays) {
-  EXPECT_EQ(clean(std::string_view("a\0b\x01\t\n\r\x0b\x0c\u0085\x7f\u009f\u200bc", 21),
-                  {.control = true}),
+  using namespace std::string_view_literals;
+  EXPECT_EQ(clean("a\0b\x01\t\n\r\x0b\x0c\u0085\x7f\u009f\u200bc"sv, {.control = true}),
             "ab\t\n\r\x0b\x0c\u0085\u200bc");
 }
 

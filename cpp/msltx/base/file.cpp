@@ -79,6 +79,7 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;  // its pointer may be null, which fwrite does not take
   if (std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size()) {
     throw FileError(system_error_message("write", path_.string()));
   }
