@@ -82,6 +82,13 @@ class OthersJob {
   explicit OthersJob(Executor& executor)
       : thread_([this, &executor] {
           executor.run([&] {
+            // Every worker has started: locks that a sanitizer takes meanwhile would stay locked in
+            // a child that is forked then.
+            std::atomic<int> here{0};
+            executor.parallel_for(executor.threads(), [&](int64_t, int) {
+              ++here;
+              while (here < executor.threads()) std::this_thread::yield();
+            });
             begun_ = true;
             while (!released_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
             cancelled_ = executor.cancelled();
