@@ -1,6 +1,7 @@
 #include "msltx/base/memory.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -68,6 +69,29 @@ int64_t available_memory() {
   }
   return static_cast<int64_t>(stats.free_count + stats.inactive_count + stats.purgeable_count) *
          static_cast<int64_t>(vm_page_size);
+#else
+  return kUnknown;
+#endif
+}
+
+int64_t available_memory_after_freeing(int64_t held) {
+  const int64_t freed = std::min(held, resident_memory());
+  return std::min(available_memory(), kUnknown - freed) + freed;
+}
+
+int64_t resident_memory() {
+#if defined(__linux__)
+  std::ifstream file("/proc/self/statm");
+  int64_t pages = 0, resident = 0;
+  return file >> pages >> resident ? resident * sysconf(_SC_PAGESIZE) : kUnknown;
+#elif defined(__APPLE__)
+  mach_task_basic_info info{};
+  mach_msg_type_number_t count = MACH_TASK_BASIC_INFO_COUNT;
+  if (task_info(mach_task_self(), MACH_TASK_BASIC_INFO, reinterpret_cast<task_info_t>(&info),
+                &count) != KERN_SUCCESS) {
+    return kUnknown;
+  }
+  return static_cast<int64_t>(info.resident_size);
 #else
   return kUnknown;
 #endif

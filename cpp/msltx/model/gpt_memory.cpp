@@ -93,9 +93,8 @@ void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
           options_.backend->prepared_bytes(p.value, {true, for_backward, product_type(p)});
     }
   }
-  const int64_t limit = options_.memory_limit > 0
-                            ? options_.memory_limit
-                            : std::min(available_memory(), INT64_MAX - held) + held;
+  const int64_t limit =
+      options_.memory_limit > 0 ? options_.memory_limit : available_memory_after_freeing(held);
   if (need.total() > limit) {
     throw MemoryLimitError(
         concat("a batch of ", shape.sequences, " x ", shape.length, " tokens needs ",
