@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import pickle
+import resource
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -80,6 +83,22 @@ def test_files_have_the_ids_of_their_text(tok: Tokenizer, tmp_path: Path) -> Non
     made_up = Path("/proc/version")  # of size 0, as the system says
     if made_up.exists():
         assert np.array_equal(tok.encode_file(made_up), tok.encode(made_up.read_text()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
+def test_a_file_larger_than_memory_is_named(tok: Tokenizer, tmp_path: Path) -> None:
+    file = tmp_path / "sparse.txt"
+    file.touch()
+    os.truncate(file, 1 << 36)
+    opened = sorted(os.listdir("/proc/self/fd"))
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 35, limits[1]))
+    try:
+        with pytest.raises(msltx.MemoryLimitError, match=r"sparse\.txt: .* its 68719476736 bytes"):
+            tok.encode_file(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert sorted(os.listdir("/proc/self/fd")) == opened
 
 
 def test_save_load_pickle(tok: Tokenizer, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <memory>
 #include <utility>
 
 #include "msltx/base/error.h"
@@ -28,6 +29,11 @@ Path temporary_name(const Path& path) {
   return name;
 }
 
+struct CloseFile {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+using OpenFile = std::unique_ptr<std::FILE, CloseFile>;
+
 }  // namespace
 
 void flush_path(const Path& path) {
@@ -44,20 +50,21 @@ Path parent_of(const Path& path) {
 }
 
 std::string read_file(const Path& path) {
-  std::FILE* file = std::fopen(path.c_str(), "rb");
+  const OpenFile file(std::fopen(path.c_str(), "rb"));
   if (!file) throw FileError(system_error_message("open", path.string()));
-  std::string text;
   struct stat info {};
-  if (fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode)) {
-    text.reserve(static_cast<size_t>(info.st_size));
+  const bool tells_its_size = fstat(fileno(file.get()), &info) == 0 && S_ISREG(info.st_mode);
+  std::string text;
+  try {
+    if (tells_its_size) text.reserve(static_cast<size_t>(info.st_size));
+    char block[1 << 16];
+    size_t n = 0;
+    while ((n = std::fread(block, 1, sizeof block, file.get())) > 0) text.append(block, n);
+  } catch (const std::exception&) {  // of the string: out of memory, or longer than any may be
+    throw MemoryLimitError(concat("cannot read ", path.string(), ": there is no memory for its ",
+                                  tells_its_size ? concat(info.st_size, " bytes") : "content"));
   }
-  char block[1 << 16];
-  size_t n = 0;
-  while ((n = std::fread(block, 1, sizeof block, file)) > 0) text.append(block, n);
-  const bool failed = std::ferror(file) != 0;
-  const std::string why = failed ? system_error_message("read", path.string()) : "";
-  std::fclose(file);
-  if (failed) throw FileError(why);
+  if (std::ferror(file.get())) throw FileError(system_error_message("read", path.string()));
   return text;
 }
 

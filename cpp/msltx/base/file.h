@@ -13,6 +13,7 @@ namespace msltx {
 
 using Path = std::filesystem::path;
 
+// Throws FileError, and MemoryLimitError where the file is larger than memory.
 std::string read_file(const Path& path);
 
 // Returns when the file, or the folder's list of names, is on the disk.

@@ -90,7 +90,7 @@ void Encoding::truncate(int64_t max_length, int64_t stride, Side cut_off) {
                             ", less than the ", max_length, " tokens that a window has room for"));
   }
   const auto count = static_cast<size_t>((length - stride - 1) / (max_length - stride) + 1);
-  if (count > kMostTokens / static_cast<size_t>(max_length)) {
+  if (stride > 0 && count > kMostTokens / static_cast<size_t>(max_length)) {
     throw ValueError(concat("a stride of ", stride, " makes ", count, " windows of ", max_length,
                             " tokens; the limit is ", kMostTokens, " tokens in all"));
   }
