@@ -90,7 +90,7 @@ def test_a_file_larger_than_memory_is_named(tok: Tokenizer, tmp_path: Path) -> N
     file = tmp_path / "sparse.txt"
     file.touch()
     os.truncate(file, 1 << 36)
-    opened = sorted(os.listdir("/proc/self/fd"))
+    opened = sorted(Path("/proc/self/fd").iterdir())
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (1 << 35, limits[1]))
     try:
@@ -98,7 +98,7 @@ def test_a_file_larger_than_memory_is_named(tok: Tokenizer, tmp_path: Path) -> N
             tok.encode_file(file)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
-    assert sorted(os.listdir("/proc/self/fd")) == opened
+    assert sorted(Path("/proc/self/fd").iterdir()) == opened
 
 
 def test_save_load_pickle(tok: Tokenizer, tmp_path: Path) -> None:
