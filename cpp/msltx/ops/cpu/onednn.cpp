@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 #include <unordered_map>
 
 #include "msltx/base/error.h"
@@ -157,6 +158,10 @@ struct ThreadProducts {
   Primitive& get(const Product& p) {
     if (const auto it = primitives.find(p); it != primitives.end()) return it->second;
     if (primitives.size() >= kMaxPrimitives) primitives.clear();
+    // One after the other: oneDNN shares out of one cache what threads make alike, under locks that
+    // the thread sanitizer does not see. Never in a step once its shapes are known.
+    static std::mutex making;
+    const std::lock_guard lock(making);
     return primitives.try_emplace(p, p).first->second;
   }
 };
