@@ -15,6 +15,7 @@
 #include "bindings/register.h"
 #include "bindings/token_ids.h"
 #include "msltx/base/error.h"
+#include "msltx/base/file_content.h"
 #include "msltx/text/tokenizer.h"
 #include "msltx/text/tokenizer_trainer.h"
 
@@ -29,6 +30,7 @@ using text::StreamDecoder;
 using text::Tokenizer;
 using text::TokenizerTrainer;
 using text::TrainOptions;
+using text::Utf8;
 
 // Up to this many bytes or ids are encoded or decoded at once, holding the GIL: some tens of
 // microseconds.
@@ -61,18 +63,21 @@ py::array_t<int32_t> encode(const Tokenizer& self, const py::object& text,
                             bool add_special_tokens) {
   const std::string_view view = view_of(text);
   if (view.size() <= kQuick) return id_array(self.encode(view, add_special_tokens));
-  return id_array(run_released(
-      [&] { return self.encode_parallel(view, Executor::global(), add_special_tokens); }));
+  return id_array(run_released([&] {
+    return self.encode_parallel(view, Executor::global(), add_special_tokens, Utf8::valid);
+  }));
 }
 
-// A file of UTF-8 without making a str of it. Read, not mapped: others may change it meanwhile.
+// A file of UTF-8 without making a str of it.
 py::array_t<int32_t> encode_file(const Tokenizer& self, const Path& path, bool add_special_tokens) {
   return id_array(run_released([&] {
-    const std::string content = read_file(path);
-    if (const size_t bad = text::find_invalid_utf8(content); bad != text::kValid) {
+    Executor& executor = Executor::global();
+    const FileContent file(path, executor);
+    const std::string_view content = file.text();
+    if (const size_t bad = text::find_invalid_utf8(content, executor); bad != text::kValid) {
       throw FileError(concat(path.string(), " has ", text::describe_invalid_utf8(content, bad)));
     }
-    return self.encode_parallel(content, Executor::global(), add_special_tokens);
+    return self.encode_parallel(content, executor, add_special_tokens, Utf8::valid);
   }));
 }
 

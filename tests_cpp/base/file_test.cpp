@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "msltx/base/error.h"
+#include "msltx/base/executor.h"
+#include "msltx/base/file_content.h"
 
 namespace msltx {
 namespace {
@@ -128,6 +130,18 @@ TEST_F(FileTest, MapsAndRefuses) {
   EXPECT_THROW(MappedFile(folder_ / "missing"), FileError);
   EXPECT_THROW(MappedFile{folder_}, FileError);
   EXPECT_THROW(read_file(folder_ / "missing"), FileError);
+}
+
+TEST_F(FileTest, ContentIsReadByAllThreads) {
+  Executor executor(3);
+  std::string text;
+  while (text.size() < (size_t{3} << 20) + 5) text += std::to_string(text.size()) + "\n";
+  for (const std::string& one : {text, std::string("short"), std::string()}) {
+    write_file(folder_ / "x", one);
+    EXPECT_EQ(FileContent(folder_ / "x", executor).text(), one);
+  }
+  EXPECT_THROW(FileContent(folder_ / "missing", executor), FileError);
+  EXPECT_THROW(FileContent(folder_, executor), FileError);
 }
 
 TEST(File, FullDiskIsOneSentence) {

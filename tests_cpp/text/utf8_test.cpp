@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "msltx/base/executor.h"
+
 namespace msltx::text {
 namespace {
 
@@ -31,6 +33,25 @@ TEST(Utf8, FindsTheFirstBrokenByteWhereverItStands) {
     EXPECT_EQ(find_invalid_utf8(good + "é\x80" + good), before + 2);
     EXPECT_EQ(find_invalid_utf8(good + "\xe4\xb8"), before);  // cut off
   }
+}
+
+TEST(Utf8, AllThreadsFindTheSameByte) {
+  Executor executor(3);
+  std::string text;
+  while (text.size() < (size_t{3} << 20)) text += "a\xf0\x9f\x98\x80\u00e9 ";
+  EXPECT_EQ(find_invalid_utf8(text, executor), kValid);
+  EXPECT_EQ(find_invalid_utf8("", executor), kValid);
+  for (const size_t at : {size_t{0}, (size_t{1} << 20) - 1, size_t{1} << 20, (size_t{2} << 20) + 1,
+                          text.size() - 1}) {
+    for (const char byte : {'\xff', '\x80', '\xc3'}) {
+      std::string broken = text;
+      broken[at] = byte;
+      EXPECT_EQ(find_invalid_utf8(broken, executor), find_invalid_utf8(broken)) << at;
+      broken[text.size() / 2] = '\xff';
+      EXPECT_EQ(find_invalid_utf8(broken, executor), find_invalid_utf8(broken)) << at;
+    }
+  }
+  EXPECT_EQ(find_invalid_utf8(std::string(size_t{3} << 20, '\x80'), executor), 0u);
 }
 
 // The examples of the Unicode standard, tables 3-8 to 3-11, and the ends of every range.

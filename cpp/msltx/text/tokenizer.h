@@ -114,7 +114,7 @@ class Tokenizer {
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens = false) const;
   // The same ids; a long text is shared out to the executor's workers.
   IdArray encode_parallel(std::string_view text, Executor& executor,
-                          bool add_special_tokens = false) const;
+                          bool add_special_tokens = false, Utf8 state = Utf8::unknown) const;
   std::vector<std::vector<int32_t>> encode_batch(std::span<const std::string_view> texts,
                                                  Executor& executor,
                                                  bool add_special_tokens = false) const;

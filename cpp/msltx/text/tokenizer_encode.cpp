@@ -18,8 +18,7 @@ constexpr size_t kTaskBytes = 1 << 17;     // of text per task: some millisecond
 constexpr size_t kMaxIdleWorkspaces = 16;  // each has caches of some megabytes
 constexpr size_t kBytesPerTokenGuess = 4;  // English prose has more
 
-void check_valid(std::string_view text) {
-  const size_t bad = find_invalid_utf8(text);
+void check_valid(std::string_view text, size_t bad) {
   if (bad != kValid) throw ValueError(concat("the text has ", describe_invalid_utf8(text, bad)));
 }
 
@@ -159,7 +158,7 @@ void Tokenizer::State::encode_words(std::string_view text, bool from_beginning,
 
 void Tokenizer::State::encode(std::string_view text, bool add_special_tokens, Workspace& workspace,
                               std::vector<int32_t>& out) const {
-  check_valid(text);
+  check_valid(text, find_invalid_utf8(text));
   if (add_special_tokens) out.insert(out.end(), spec.prefix.begin(), spec.prefix.end());
   encode_text(text, workspace, out);
   if (add_special_tokens) out.insert(out.end(), spec.suffix.begin(), spec.suffix.end());
@@ -184,13 +183,13 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
 }
 
 IdArray Tokenizer::encode_parallel(std::string_view text, Executor& executor,
-                                   bool add_special_tokens) const {
+                                   bool add_special_tokens, Utf8 state) const {
   const bool by_words = state_->by_words;
   if (text.size() <= kTaskBytes || !state_->affixes_only || !(state_->byte_level() || by_words)) {
     const std::vector<int32_t> ids = encode(text, add_special_tokens);
     return joined({&ids, 1}, executor);
   }
-  check_valid(text);
+  if (state == Utf8::unknown) check_valid(text, find_invalid_utf8(text, executor));
   std::vector<Part> parts;
   for_each_segment(
       state_->raw_matcher, text,

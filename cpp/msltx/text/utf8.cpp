@@ -1,7 +1,11 @@
 #include "msltx/text/utf8.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstring>
+
+#include "msltx/base/executor.h"
 
 namespace msltx::text {
 namespace {
@@ -44,6 +48,8 @@ Sequence sequence_at(std::string_view text, size_t at) {
   }
   return {length, true, false};
 }
+
+bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
 // The end of the run of ASCII bytes from `at` on, eight at a time.
 size_t skip_ascii(std::string_view text, size_t at) {
@@ -90,6 +96,29 @@ size_t find_invalid_utf8(std::string_view text) {
     }
   }
   return kValid;
+}
+
+size_t find_invalid_utf8(std::string_view text, Executor& executor) {
+  constexpr size_t kBlock = size_t{1} << 20;
+  const auto begin_of = [&](size_t block) {
+    // Where a character may begin: continuation bytes, of which it has three at most, belong to the
+    // block before.
+    const size_t border = std::min(block * kBlock, text.size());
+    size_t at = border;
+    while (at > 0 && at < text.size() && at < border + 3 && is_continuation(text[at])) ++at;
+    return at;
+  };
+  std::atomic<size_t> first = kValid;
+  executor.parallel_for(static_cast<int64_t>(text.size() / kBlock + 1), [&](int64_t task, int) {
+    const size_t begin = begin_of(static_cast<size_t>(task));
+    const size_t end = begin_of(static_cast<size_t>(task) + 1);
+    if (begin >= end) return;
+    size_t bad = find_invalid_utf8(text.substr(begin, end - begin));
+    if (bad != kValid) bad += begin;
+    for (size_t known = first; bad < known && !first.compare_exchange_weak(known, bad);) {
+    }
+  });
+  return first;
 }
 
 std::string replace_invalid_utf8(std::string_view text, int64_t* replaced) {

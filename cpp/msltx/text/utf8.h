@@ -8,6 +8,10 @@
 
 #include "msltx/base/error.h"
 
+namespace msltx {
+class Executor;
+}
+
 namespace msltx::text {
 
 // What a reader does with bytes that are not UTF-8.
@@ -39,6 +43,11 @@ inline constexpr size_t kValid = std::string_view::npos;
 // The offset of the first byte that is not part of a well-formed sequence, or kValid. Surrogates,
 // overlong forms and code points past U+10FFFF are not well-formed.
 size_t find_invalid_utf8(std::string_view text);
+// By all threads.
+size_t find_invalid_utf8(std::string_view text, Executor& executor);
+
+// What a caller knows of its text.
+enum class Utf8 : uint8_t { unknown, valid };
 
 // `text` with every maximal ill-formed part replaced by U+FFFD; `replaced` counts them.
 std::string replace_invalid_utf8(std::string_view text, int64_t* replaced = nullptr);
