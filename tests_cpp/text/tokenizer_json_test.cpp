@@ -192,6 +192,45 @@ TEST(TokenizerJson, NumbersAndNamesAreChecked) {
   }
 }
 
+TEST(TokenizerJson, PostProcessorsAddKnownTokensAndRepeatLittle) {
+  const auto processed = [](int id, int texts, int times) {
+    const json special{{"SpecialToken", {{"id", "x"}, {"type_id", 0}}}};
+    json single = json::array({special});
+    for (int i = 0; i < texts; ++i) single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
+    const json part{{"type", "TemplateProcessing"},
+                    {"single", single},
+                    {"special_tokens", {{"x", {{"ids", {id}}, {"tokens", {"x"}}}}}}};
+    json parts = json::array();
+    for (int i = 0; i < times; ++i) parts.push_back(part);
+    return complaint([&](json& root) {
+      root["post_processor"] = {{"type", "Sequence"}, {"processors", parts}};
+    });
+  };
+  EXPECT_EQ(processed(257, 2, 6), "");
+  EXPECT_EQ(processed(258, 2, 1),
+            "t.json: the post-processor adds token id 258; the vocabulary has 258");
+  EXPECT_EQ(
+      processed(257, 2, 7),
+      "t.json has a post_processor Sequence that repeats the text 128 times; the limit is 64");
+}
+
+TEST(TokenizerJson, ComponentsThatMakeTooMuchOfATextAreStopped) {
+  const json twice{{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  json root = small_tokenizer();
+  root["normalizer"] = {{"type", "Sequence"}, {"normalizers", json(20, twice)}};
+  const Tokenizer normalizing = Tokenizer::from_json(root.dump());
+  EXPECT_EQ(normalizing.encode("a").size(), size_t{1} << 20);
+  const auto why = [](auto&& call) { return message_of<ValueError>(call); };
+  const std::string message = "normalizing makes 2097152 bytes of a text; the limit is 1048576";
+  EXPECT_EQ(why([&] { normalizing.encode("aa"); }), message);
+  EXPECT_EQ(why([&] { normalizing.encode_fully("aa"); }), message);
+  root = small_tokenizer();
+  root["decoder"] = {{"type", "Sequence"}, {"decoders", json(17, twice)}};
+  const Tokenizer decoding = Tokenizer::from_json(root.dump());
+  EXPECT_EQ(why([&] { decoding.decode(Ids{'a'}); }),
+            "decoding makes 131072 bytes of the tokens; the limit is 65536");
+}
+
 TEST(TokenizerJson, EveryCutOffFileIsRefused) {
   const std::string whole = small_tokenizer().dump();
   for (size_t size = 0; size < whole.size(); size += 1 + size / 50) {

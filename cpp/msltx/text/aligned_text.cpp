@@ -15,21 +15,31 @@ size_t bytes_at(const char* p) {
 }
 
 // Places in a text, and in what becomes of it, have 32 bits.
+constexpr size_t kMostPlaces = std::numeric_limits<uint32_t>::max() - 1;
+
 void check_length(size_t bytes) {
-  constexpr size_t kMost = std::numeric_limits<uint32_t>::max() - 1;
-  if (bytes > kMost) throw ValueError(concat("a text has ", bytes, " bytes; the limit is ", kMost));
+  if (bytes > kMostPlaces) {
+    throw ValueError(concat("a text has ", bytes, " bytes; the limit is ", kMostPlaces));
+  }
 }
 
 }  // namespace
 
 AlignedText::AlignedText(std::string_view text, bool tracked) : text_(text), tracked_(tracked) {
   check_length(text.size());
+  limit_ = std::max(kMostBytes, std::min(kMostGrowth * text.size(), kMostPlaces));
   if (!tracked) return;
   spans_.reserve(text.size());
   for (size_t at = 0; at < text.size();) {
     const size_t n = bytes_at(text.data() + at);
     spans_.insert(spans_.end(), n, {static_cast<uint32_t>(at), static_cast<uint32_t>(at + n)});
     at += n;
+  }
+}
+
+void AlignedText::check_growth(size_t size) const {
+  if (size > limit_) {
+    throw ValueError(concat("normalizing makes ", size, " bytes of a text; the limit is ", limit_));
   }
 }
 
@@ -56,7 +66,7 @@ void AlignedText::transform_range(size_t begin, size_t end, std::span<const Chan
   made.reserve(end - begin);
   if (!tracked_) {
     for (const Change& change : changes) append_utf8(made, change.character);
-    check_length(text_.size() - (end - begin) + made.size());
+    check_growth(text_.size() - (end - begin) + made.size());
     if (begin == 0 && end == text_.size()) {
       text_.swap(made);
     } else {
@@ -83,7 +93,7 @@ void AlignedText::transform_range(size_t begin, size_t end, std::span<const Chan
     append_utf8(made, change.character);
     spans.insert(spans.end(), made.size() - before, span);
   }
-  check_length(text_.size() - (end - begin) + made.size());
+  check_growth(text_.size() - (end - begin) + made.size());
   text_.replace(begin, end - begin, made);
   const auto first = spans_.begin() + static_cast<ptrdiff_t>(begin);
   if (begin == 0 && end == spans_.size()) {
@@ -96,7 +106,7 @@ void AlignedText::transform_range(size_t begin, size_t end, std::span<const Chan
 
 void AlignedText::prepend(std::string_view what) {
   if (text_.empty() || what.empty()) return;
-  check_length(text_.size() + what.size());
+  check_growth(text_.size() + what.size());
   if (!tracked_) {
     text_.insert(0, what);
     return;
@@ -110,7 +120,7 @@ void AlignedText::replace(std::span<const TextSpan> matches, std::string_view co
   if (matches.empty()) return;
   size_t length = text_.size() + matches.size() * content.size();
   for (const TextSpan& match : matches) length -= match.end - match.begin;
-  check_length(length);
+  check_growth(length);
   std::string made;
   made.reserve(length);
   std::vector<TextSpan> spans;
@@ -140,6 +150,7 @@ void AlignedText::replace(std::span<const TextSpan> matches, std::string_view co
 AlignedText AlignedText::slice(size_t begin, size_t end) const {
   AlignedText part;
   part.text_.assign(text_, begin, end - begin);
+  part.limit_ = limit_;
   part.tracked_ = tracked_;
   if (!tracked_) {
     // Enough to tell the first slice from the others.

@@ -3,6 +3,7 @@
 // offsets it reproduces. Where nobody asks for offsets it is a string and nothing more.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -37,6 +38,10 @@ class AlignedText {
   bool tracked() const { return tracked_; }
   // Where in the original its first byte stands; where it is not tracked, in what it is a slice of.
   uint32_t begin() const { return shift_ + (spans_.empty() ? 0 : spans_.front().begin); }
+
+  // Rewriting throws ValueError where the text would grow beyond this many bytes, and this many
+  // times its length: replacements that follow one another could make anything of it.
+  static constexpr size_t kMostBytes = size_t{1} << 20, kMostGrowth = 256;
 
   // The bytes of the original that bytes [begin, end) stand for.
   TextSpan original(size_t begin, size_t end) const;
@@ -91,9 +96,11 @@ class AlignedText {
 
  private:
   void transform_range(size_t begin, size_t end, std::span<const Change> changes, size_t removed);
+  void check_growth(size_t size) const;
 
   std::string text_;
   std::vector<TextSpan> spans_;  // by byte of text_, relative to shift_; empty: not tracked
+  size_t limit_ = kMostBytes;
   uint32_t shift_ = 0;
   bool tracked_ = false;
 };

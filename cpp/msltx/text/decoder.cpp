@@ -13,6 +13,9 @@ namespace {
 
 using Tokens = std::vector<std::string>;
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+// Replacements that follow one another could make anything of a text: it may have this many bytes,
+// and grow this many times.
+constexpr size_t kMostBytes = size_t{1} << 16, kMostGrowth = 256;
 
 void replace_all(std::string& text, std::string_view what, std::string_view by) {
   if (what.empty()) {
@@ -38,6 +41,12 @@ void replace_all(std::string& text, std::string_view what, std::string_view by) 
   }
   out.append(text, from);
   text.swap(out);
+}
+
+size_t bytes_of(const Tokens& tokens) {
+  size_t size = 0;
+  for (const std::string& token : tokens) size += token.size();
+  return size;
 }
 
 std::string joined(const Tokens& tokens) {
@@ -248,7 +257,14 @@ class Sequence final : public TokenDecoder {
     }
   }
   void decode(Tokens& tokens) const override {
-    for (const auto& part : parts_) part->decode(tokens);
+    const size_t limit = std::max(kMostBytes, kMostGrowth * bytes_of(tokens));
+    for (const auto& part : parts_) {
+      part->decode(tokens);
+      if (const size_t size = bytes_of(tokens); size > limit) {
+        throw ValueError(
+            concat("decoding makes ", size, " bytes of the tokens; the limit is ", limit));
+      }
+    }
   }
 
  private:

@@ -10,6 +10,7 @@ namespace msltx::text {
 namespace {
 
 constexpr int64_t kMaxId = int64_t{1} << 30;
+constexpr int64_t kMaxTexts = 64;  // in a Sequence; processors that double it make much of little
 constexpr char32_t kByteLevelSpace = 0x120;  // a space in the byte alphabet
 
 int32_t id_of(const Json& value) {
@@ -63,6 +64,8 @@ class ByteLevel final : public PostProcessor {
       : space_(flag_field(json, "add_prefix_space", true)),
         trim_(flag_field(json, "trim_offsets", true)) {}
   int64_t added() const override { return 0; }
+  int32_t greatest_id() const override { return -1; }
+  int64_t texts() const override { return 1; }
   void process(Encoding& encoding, bool) const override {
     if (trim_) trim_offsets(encoding, space_);
   }
@@ -87,6 +90,18 @@ class Template : public PostProcessor {
       if (part.special) count += static_cast<int64_t>(part.special->ids.size());
     }
     return count;
+  }
+  int32_t greatest_id() const final {
+    int32_t greatest = -1;
+    for (const Part& part : parts_) {
+      if (!part.special) continue;
+      for (const int32_t id : part.special->ids) greatest = std::max(greatest, id);
+    }
+    return greatest;
+  }
+  int64_t texts() const final {
+    return std::count_if(parts_.begin(), parts_.end(),
+                         [](const Part& part) { return !part.special; });
   }
   void process(Encoding& encoding, bool add_special_tokens) const override {
     Encoding out;
@@ -172,6 +187,8 @@ class Roberta final : public PostProcessor {
         space_(flag_field(json, "add_prefix_space")),
         trim_(flag_field(json, "trim_offsets")) {}
   int64_t added() const override { return inner_.added(); }
+  int32_t greatest_id() const override { return inner_.greatest_id(); }
+  int64_t texts() const override { return inner_.texts(); }
   void process(Encoding& encoding, bool add_special_tokens) const override {
     if (trim_) trim_offsets(encoding, space_);
     inner_.process(encoding, add_special_tokens);
@@ -189,6 +206,11 @@ class Sequence final : public PostProcessor {
     for (const Json& part : list_field(json, "processors")) {
       parts_.push_back(make_post_processor(part));
       if (!parts_.back()) throw ValueError("has post_processor null in a Sequence");
+      texts_ *= parts_.back()->texts();
+      if (texts_ > kMaxTexts) {
+        throw ValueError(concat("has a post_processor Sequence that repeats the text ", texts_,
+                                " times; the limit is ", kMaxTexts));
+      }
     }
   }
   int64_t added() const override {
@@ -196,6 +218,12 @@ class Sequence final : public PostProcessor {
     for (const auto& part : parts_) count += part->added();
     return count;
   }
+  int32_t greatest_id() const override {
+    int32_t greatest = -1;
+    for (const auto& part : parts_) greatest = std::max(greatest, part->greatest_id());
+    return greatest;
+  }
+  int64_t texts() const override { return texts_; }
   void process(Encoding& encoding, bool add_special_tokens) const override {
     for (const auto& part : parts_) part->process(encoding, add_special_tokens);
   }
@@ -212,6 +240,7 @@ class Sequence final : public PostProcessor {
 
  private:
   std::vector<std::unique_ptr<const PostProcessor>> parts_;
+  int64_t texts_ = 1;
 };
 
 }  // namespace

@@ -22,6 +22,8 @@ class PostProcessor {
   virtual ~PostProcessor() = default;
   // How many tokens it adds with add_special_tokens.
   virtual int64_t added() const = 0;
+  virtual int32_t greatest_id() const = 0;  // of what it adds; -1: nothing
+  virtual int64_t texts() const = 0;        // how often the text stands in what it makes
   virtual void process(Encoding& encoding, bool add_special_tokens) const = 0;
   // What it does to ids; none where it is more than putting some around them.
   virtual std::optional<Affixes> affixes() const = 0;

@@ -110,6 +110,10 @@ void Tokenizer::State::make_components() {
   pre_tokenizer = make_pre_tokenizer(Json(pre_tokenizer_json(spec)));
   decoder = make_decoder(Json(decoder_json(spec)));
   post_processor = make_post_processor(Json(post_processor_json(spec, name)));
+  if (post_processor && post_processor->greatest_id() >= static_cast<int64_t>(tokens.size())) {
+    throw ValueError(concat("the post-processor adds token id ", post_processor->greatest_id(),
+                            "; the vocabulary has ", tokens.size()));
+  }
   tracks_always = normalizer && spec.pre_tokenizer.find("\"first\"") != std::string::npos;
   if (const auto* unigram = dynamic_cast<const Unigram*>(spec.model.get())) {
     shown_as_written = unigram->spec().unk_id;

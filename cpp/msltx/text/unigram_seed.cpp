@@ -127,7 +127,9 @@ LetterCorpus::LetterCorpus(const PieceCounts& counts, std::vector<CharacterCount
   for (size_t i = 0; i < alphabet.size(); ++i) {
     letter_of[alphabet[i].code] = static_cast<uint32_t>(i) + 1;
   }
-  for (const auto& [word, count] : sorted) {
+  for (const auto& entry : sorted) {
+    const auto& word = entry.first;
+    const auto count = entry.second;
     size_t begin = letters.size();
     const auto end_word = [&] {
       if (letters.size() == begin) return;
