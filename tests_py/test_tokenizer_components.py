@@ -384,6 +384,17 @@ def test_streams_do_not_wait_for_bytes_that_are_no_character() -> None:
     assert "".join(given[5:-1]).endswith("a")
 
 
+@pytest.mark.parametrize("text", ["\u2581\u00e9", "\u2581\u4e2d", "\u2581a\U0001f600"])
+def test_streams_keep_together_what_comes_behind_a_character_that_is_not_shown(text: str) -> None:
+    model = characters()
+    parts = [{"type": "ByteFallback"}, DECODERS[2]]
+    file = tokenizer(model=model, decoder={"type": "Sequence", "decoders": parts})
+    tok = Tokenizer.from_json(json.dumps(file))
+    ids = [model["vocab"][f"<0x{b:02X}>"] for b in text.encode()]
+    stream = tok.stream_decoder()
+    assert "".join([*(stream.push(k) for k in ids), stream.finish()]) == tok.decode(ids) == text[1:]
+
+
 def test_streams_show_what_decoding_shows() -> None:
     decoder = DECODERS[-1]
     file = tokenizer(

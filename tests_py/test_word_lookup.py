@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
 import random
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +220,19 @@ TO_MARK = replace(" ", MARK)
 ONE_SPACE = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
 NO_ACCENTS = {"type": "StripAccents"}
 
+
+def space_becomes(text: bytes) -> dict[str, Any]:
+    """A charsmap with one key, the space, in the layout of a double array."""
+    units = [0] * 512
+    units[0] = 1 << 10
+    leaf = 0x140
+    units[1 ^ ord(" ")] = ord(" ") | 1 << 8 | (1 ^ ord(" ") ^ leaf) << 10
+    units[leaf] = 1 << 31
+    trie = struct.pack(f"<I{len(units)}I", 4 * len(units), *units)
+    charsmap = base64.b64encode(trie + text + b"\0").decode()
+    return {"type": "Precompiled", "precompiled_charsmap": charsmap}
+
+
 # Each was once cut into words whose ids are not those of the whole text.
 DEPEND_ON_THE_TEXT = {
     "the whole text may be a token": made_of(merging(ignore_merges=True), [TO_MARK]),
@@ -245,6 +260,11 @@ DEPEND_ON_THE_TEXT = {
             ONE_SPACE,
         ],
         ALWAYS,
+    ),
+    "a table that joins words": made_of(merging(), [space_becomes(b"a")], BERT),
+    "a table that drops spaces": made_of(merging(True), [space_becomes(b""), TO_MARK]),
+    "a table that changes spaces before they are marked": made_of(
+        merging(True), [space_becomes(b"a"), TO_MARK]
     ),
 }
 TEXTS = [

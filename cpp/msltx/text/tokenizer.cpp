@@ -386,13 +386,15 @@ std::string StreamDecoder::push_through_decoder(int32_t id) {
   size_t ready = ids_.size();
   std::string text = tokenizer_.decode(ids_, skip_special_tokens_);
   const bool in_parts = text.ends_with("\xEF\xBF\xBD");
+  if (!in_parts) whole_ids_ = ready;
   if (in_parts || text.size() <= shown_.size()) {
     if (ready - shown_ids_ <= kLongestPart) return "";
-    if (in_parts) ready -= kLongestPart;
+    if (in_parts) ready = std::max(ready - kLongestPart, whole_ids_);
     text = tokenizer_.decode({ids_.data(), ready}, skip_special_tokens_);
   }
   std::string out = after_shown(text, ready);
   ids_.erase(ids_.begin(), ids_.begin() + static_cast<ptrdiff_t>(shown_ids_));
+  whole_ids_ -= std::min(whole_ids_, shown_ids_);
   shown_ids_ = ready - shown_ids_;
   shown_ = tokenizer_.decode({ids_.data(), shown_ids_}, skip_special_tokens_);
   return out;
@@ -415,6 +417,7 @@ std::string StreamDecoder::finish() {
   ids_.clear();
   shown_.clear();
   shown_ids_ = 0;
+  whole_ids_ = 0;
   return out;
 }
 

@@ -173,6 +173,7 @@ class StreamDecoder {
   std::vector<int32_t> ids_;
   std::string shown_;
   size_t shown_ids_ = 0;
+  size_t whole_ids_ = 0;  // up to where the text last ended with a whole character
 };
 
 }  // namespace msltx::text

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "msltx/base/error.h"
 #include "msltx/text/char_bpe.h"
 #include "msltx/text/normalizer.h"
 #include "msltx/text/pre_tokenizer.h"
@@ -41,7 +42,7 @@ Spaces spaces_after(const Json& step) {
   if (exact.is_string()) {
     const auto what = exact.get<std::string>();
     if (what == " ") return content == kSpaceMark ? Spaces::marked : Spaces::unknown;
-    // Printable ASCII stays what it is in the steps after (keeps_plain_characters).
+    // Printable ASCII stays what it is in the steps after (keeps_words_apart).
     const bool printable =
         std::all_of(content.begin(), content.end(), [](char c) { return c > 0x20 && c < 0x7F; });
     const bool inside = !what.empty() && !has_space(what) && !content.empty() && printable;
@@ -83,19 +84,25 @@ bool cuts_at_spaces(const Json& pre_tokenizer) {
   });
 }
 
-// A plain character stays one character or more, none of them white space: a table of the file may
-// say otherwise.
-bool keeps_plain_characters(const Json& normalizer) {
+// A plain character stays one character or more, none of them white space, and a space between
+// words `space`, whatever stands beside it: a table of the file may say otherwise.
+bool keeps_words_apart(const Json& normalizer, std::string_view space) {
   const auto made = make_normalizer(normalizer);
-  if (!made) return true;
+  if (!made) return space == " ";
+  const auto normalized = [&](const std::string& given) {
+    AlignedText text(given, false);
+    made->normalize(text);
+    return std::string(text.text());
+  };
+  if (normalized(" ") != space) return false;
   for (char32_t c = 0; c < 0x530; ++c) {
     std::string character;
     append_utf8(character, c);
     if (!WordCut::is_plain(character.data())) continue;
-    AlignedText text(character, false);
-    made->normalize(text);
-    if (text.empty() || has_space(text.text()) ||
-        text.text().find(kSpaceMark) != std::string::npos) {
+    const std::string text = normalized(character);
+    if (text.empty() || has_space(text) || text.find(kSpaceMark) != std::string::npos ||
+        normalized(" " + character) != concat(space, text) ||
+        normalized(character + " ") != concat(text, space)) {
       return false;
     }
   }
@@ -146,7 +153,8 @@ WordRules find_word_rules(const Json& normalizer, const Json& pre_tokenizer, con
   rules.hold = pre_tokenizer.is_null() ? spaces == Spaces::marked && merges_within_words(model)
                                        : spaces == Spaces::kept && cuts_at_spaces(pre_tokenizer);
   if (!inner.empty()) rules.inner_normalizer = {{"type", "Sequence"}, {"normalizers", inner}};
-  rules.hold = rules.hold && keeps_plain_characters(rules.inner_normalizer);
+  const std::string_view space = spaces == Spaces::marked ? kSpaceMark : " ";
+  rules.hold = rules.hold && keeps_words_apart(rules.inner_normalizer, space);
   return rules;
 }
 
