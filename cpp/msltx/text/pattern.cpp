@@ -21,7 +21,7 @@ Pattern::Pattern(const Json& component) {
   } else if (!member_of(pattern, "Regex").is_null()) {
     text_ = text_field(pattern, "Regex");
     try {
-      regex_.emplace(text_, RegexDialect::oniguruma);
+      regex_.emplace(text_);
     } catch (const ValueError& error) {
       throw ValueError(concat("cannot be read: ", error.what()));
     }

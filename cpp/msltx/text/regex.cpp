@@ -4,6 +4,7 @@
 #include <pcre2.h>
 
 #include "msltx/base/error.h"
+#include "msltx/text/regex_reader.h"
 
 namespace msltx::text {
 namespace {
@@ -53,21 +54,19 @@ struct Regex::Compiled {
   ~Compiled() { pcre2_code_free(code); }
 };
 
-Regex::Regex(std::string_view expression, RegexDialect dialect)
+Regex::Regex(std::string_view expression)
     : expression_(expression), compiled_(std::make_unique<Compiled>()) {
-  const std::string rewritten = rewrite_regex(expression, dialect);
-  // \C would match a byte of a character.
-  uint32_t options = PCRE2_UTF | PCRE2_NO_UTF_CHECK | PCRE2_NEVER_BACKSLASH_C;
+  const std::string rewritten = rewrite_regex(expression);
   // Ruby's ^ and $ always stand at lines.
-  options |= dialect == RegexDialect::oniguruma ? PCRE2_MULTILINE : PCRE2_DOLLAR_ENDONLY;
+  constexpr uint32_t kOptions = PCRE2_UTF | PCRE2_NO_UTF_CHECK | PCRE2_MULTILINE;
   int code = 0;
   size_t place = 0;
   compiled_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(rewritten.data()), rewritten.size(),
-                                  options, &code, &place, nullptr);
+                                  kOptions, &code, &place, nullptr);
   if (!compiled_->code) {
-    throw ValueError(concat("the expression ", expression, " cannot be read: ", reason_of(code)));
+    ExpressionReader(expression).refuse("cannot be read: ", reason_of(code));
   }
-  // Without JIT (another processor) PCRE2 interprets, which gives the same matches.
+  // Without JIT (another processor) PCRE2 interprets.
   pcre2_jit_compile(compiled_->code, PCRE2_JIT_COMPLETE);
 }
 
@@ -98,18 +97,15 @@ void Regex::find_all(std::string_view text, std::vector<TextSpan>& matches) cons
                               " cannot be matched: \\K moves the beginning of a match out of it"));
     }
     // An empty match right where the last one ended does not count.
-    const bool counts = begin != end || !any || end != last_end;
-    if (counts) {
-      matches.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(end)});
-      any = true;
-      last_end = end;
-    }
-    from = end;
-    if (begin == end) {  // go on after the next character
+    if (begin == end && any && end == last_end) {
       do {
         ++from;
       } while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80);
+      continue;
     }
+    matches.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(end)});
+    any = true;
+    last_end = from = end;
   }
 }
 

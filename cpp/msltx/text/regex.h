@@ -1,6 +1,6 @@
-// Regex: regular expressions of tokenizer files, on PCRE2. Character classes are those of Unicode
-// 16.0 whatever PCRE2 knows: \p, \s, \w and \d become ranges of our own tables. Well-known patterns
-// never come here: split_pattern.h has splitters for them.
+// Regex: regular expressions of tokenizer files, in Oniguruma's syntax (Ruby's) and run by PCRE2.
+// Classes are those of our own Unicode 16.0 tables. Well-known patterns never come here:
+// split_pattern.h has splitters for them.
 #pragma once
 
 #include <memory>
@@ -12,17 +12,10 @@
 
 namespace msltx::text {
 
-// Which library an expression was written for, where they differ.
-enum class RegexDialect : uint8_t {
-  oniguruma,  // of tokenizer.json: ^ and $ stand at lines, "{1,3}+" repeats, \h is a hexadecimal
-              // digit
-  plain,      // of tiktoken and of options
-};
-
 class Regex {
  public:
   // Throws ValueError for an expression that cannot be read; the message ends with the reason.
-  Regex(std::string_view expression, RegexDialect dialect);
+  explicit Regex(std::string_view expression);
   ~Regex();
   Regex(Regex&&) noexcept;
   Regex& operator=(Regex&&) noexcept;
@@ -40,6 +33,7 @@ class Regex {
 };
 
 // The expression with classes written out, for PCRE2 with UTF and without UCP.
-std::string rewrite_regex(std::string_view expression, RegexDialect dialect);
+// Throws ValueError for what it does not know.
+std::string rewrite_regex(std::string_view expression);
 
 }  // namespace msltx::text

@@ -1,28 +1,24 @@
-// Character classes of regular expressions as ranges of our Unicode tables, as they stand between
-// brackets: "\x{41}-\x{5A}...".
+// Character classes of regular expressions, of our own Unicode tables and as Oniguruma takes them.
 #pragma once
 
-#include <optional>
-#include <string>
 #include <string_view>
 
-#include "msltx/text/regex.h"
+#include "msltx/text/code_points.h"
 
 namespace msltx::text {
 
-// Of a general category, of one letter or two, or of all others; none where it is no category.
-std::optional<std::string> category_ranges(std::string_view name, bool negated);
+// Of \w, \s, \d and \h. Oniguruma's \w has Latin-1's numbers in it that are no digits, but not
+// within brackets.
+const CodePoints& word_characters(bool in_brackets);
+const CodePoints& space_characters();
+const CodePoints& digit_characters();
+const CodePoints& hexadecimal_characters();
 
-// Of \w, \s and \d. Made once: an expression may ask for them several times.
-const std::string& word_ranges(RegexDialect dialect, bool in_brackets);
-const std::string& space_ranges();
-const std::string& digit_ranges();
+// Of \p{NAME}: a general category, a script or another property, by its short or its long name,
+// whose case, spaces, "_" and "-" do not count; null where none is known by that name.
+const CodePoints* property_called(std::string_view name, bool in_brackets);
 
-// Of \W, \S or \D within brackets.
-std::string without(char kind, RegexDialect dialect);
-
-// Of "alpha" or "^alpha", in Oniguruma's meaning of [:alpha:] over all of Unicode; none where there
-// is no POSIX class of that name.
-std::optional<std::string> posix_ranges(std::string_view name);
+// Of [:NAME:]; null where there is no POSIX class of that name.
+const CodePoints* posix_class_called(std::string_view name);
 
 }  // namespace msltx::text

@@ -141,7 +141,7 @@ class Maker {
     }
     if (!is_word(split_)) {
       made_.cut = split_by(split_);
-      const Regex readable(split_, RegexDialect::oniguruma);  // refuses what is no expression
+      const Regex readable(split_);  // refuses what is no expression
       return;
     }
     made_.by_word = true;
