@@ -242,7 +242,7 @@ def test_wrong_numbers_places_and_streams(folder: Path) -> None:
     assert failed(
         msltx(*train, "--split", "(", "--out", out),
         2,
-        "msltx: the expression ( cannot be read: missing closing parenthesis\n",
+        "msltx: the expression ( has a ( without )\n",
     )
     assert failed(msltx("tokenizer", "decode", tok, "--", "-"), 2, "'-' is no token id")
     assert failed(msltx("tokenizer", "decode", tok, "9" * 5000), 2, "is no token id")

@@ -46,7 +46,12 @@ void FileContent::read_blocks(const Path& path, Executor& executor) {
   if (fstat(file.number(), &info) != 0)
     throw FileError(system_error_message("read", path.string()));
   size_ = static_cast<size_t>(info.st_size);
-  memory_ = Arena(static_cast<int64_t>(size_));
+  try {
+    memory_ = Arena(static_cast<int64_t>(size_));
+  } catch (const MemoryLimitError&) {
+    throw MemoryLimitError(
+        concat("cannot read ", path.string(), ": there is no memory for its ", size_, " bytes"));
+  }
   std::atomic<size_t> end = size_;  // where the file ends, if others have cut it off
   executor.parallel_for(static_cast<int64_t>((size_ + kBlock - 1) / kBlock), [&](int64_t task,
                                                                                  int) {
