@@ -289,12 +289,13 @@ def test_token_files_of_llm_c_and_nanogpt(tok: Tokenizer, tmp_path: Path) -> Non
 def _prepare_from_a_pipe(megabytes: int, tok: Path, out: Path) -> int:
     """Prepare so much generated text from standard input; give the most memory it took, in MB."""
     program = (
-        "import resource, sys\n"
+        "import sys\n"
         "from msltx.cli import main\n"
         "try:\n"
         "    main(sys.argv[1:])\n"
         "finally:\n"
-        "    print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+        "    lines = open('/proc/self/status').read().splitlines()\n"
+        "    print('peak', next(line.split()[1] for line in lines if 'VmHWM' in line))\n"
     )
     command = [sys.executable, "-c", program, "data", "prepare", "-", "--tokenizer", str(tok)]
     with subprocess.Popen(
@@ -312,10 +313,11 @@ def _prepare_from_a_pipe(megabytes: int, tok: Path, out: Path) -> int:
         process.stdin.close()
         printed = process.stdout.read().decode()
     assert process.returncode == 0
-    return int(printed.split("peak ")[1])
+    return int(printed.split("peak ")[1]) // 1024
 
 
 @pytest.mark.campaign
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the parent's peak is counted, too")
 def test_memory_does_not_grow_with_the_text(tok: Tokenizer, tmp_path: Path) -> None:
     tok.save(tmp_path / "tok.json")
     small = _prepare_from_a_pipe(200, tmp_path / "tok.json", tmp_path / "out")

@@ -198,6 +198,25 @@ def test_memory_limit_is_kept() -> None:
         msltx.GPT(CONFIG, memory_limit=1000)
 
 
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_memory_limit_is_exact(backward: bool) -> None:
+    def step(model: msltx.GPT, rows: int) -> int:
+        tokens, targets = batch((rows, 16))
+        if backward:
+            model.forward_backward(tokens, targets)
+        else:
+            model.forward(tokens)
+        return model.memory()["total"]
+
+    need = {rows: step(msltx.GPT(CONFIG), rows) for rows in (4, 32)}
+    assert step(msltx.GPT(CONFIG, memory_limit=need[32]), 32) == need[32]
+    limited = msltx.GPT(CONFIG, memory_limit=need[32] - 1)
+    for _ in range(2):  # what was refused weighs on nothing
+        with pytest.raises(MemoryError, match="batch of 32 x 16"):
+            step(limited, 32)
+        assert step(limited, 4) == need[4]
+
+
 def test_a_second_caller_gets_an_error() -> None:
     config = msltx.GPTConfig(
         vocab_size=500, context_length=128, embedding_dim=128, num_layers=4, num_heads=4

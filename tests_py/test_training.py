@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,38 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_last_checkpoint(
     assert os.waitstatus_to_exitcode(status) == 0
     assert same_values(msltx.GPT.load(run), model)
     assert (run / "checkpoints" / "last").resolve().name == "step_00000002"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_in_the_middle_of_a_step_has_a_working_child() -> None:
+    config = msltx.GPTConfig(
+        vocab_size=64, context_length=256, embedding_dim=32, num_layers=1, num_heads=2
+    )
+    tokens = np.random.default_rng(0).integers(0, 64, (1, 256))
+    go_on = True
+
+    def meet_new_shapes() -> None:
+        model = msltx.GPT(config)
+        while go_on:
+            for length in range(2, 256):
+                model.forward_backward(tokens[:, :length], tokens[:, :length])
+
+    thread = threading.Thread(target=meet_new_shapes)
+    thread.start()
+    try:
+        for length in range(20):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(30)  # ends a child that waits for ever
+                part = tokens[:, : 100 + length]
+                msltx.GPT(config).forward_backward(part, part)
+                os._exit(0)
+            _, status = os.waitpid(pid, 0)
+            assert os.waitstatus_to_exitcode(status) == 0
+    finally:
+        go_on = False
+        thread.join()
 
 
 @pytest.mark.slow

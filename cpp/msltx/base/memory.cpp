@@ -8,6 +8,7 @@
 #include <fstream>
 #include <limits>
 #include <string>
+#include <string_view>
 
 #ifdef __APPLE__
 #include <mach/mach.h>
@@ -26,18 +27,48 @@ int64_t read_number(const std::filesystem::path& path) {
   return file >> value ? value : kUnknown;  // "max" is no number
 }
 
+// How the two versions of cgroups name the same things.
+struct CgroupNames {
+  std::string_view controller;  // of /proc/self/cgroup's line "number:controller:group"
+  const char *root, *limit, *used, *cache;
+};
+constexpr CgroupNames kVersions[] = {
+    {"", "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"},
+    {"memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+     "total_inactive_file"},
+};
+
+int64_t read_statistic(const std::filesystem::path& path, std::string_view name) {
+  std::ifstream file(path);
+  int64_t value = 0;
+  for (std::string key; file >> key >> value;) {
+    if (key == name) return value;
+  }
+  return 0;
+}
+
+int64_t memory_left(const CgroupNames& names, const std::filesystem::path& group) {
+  const std::filesystem::path folder = names.root + group.string();
+  const int64_t limit = read_number(folder / names.limit);
+  const int64_t used = read_number(folder / names.used);
+  if (limit == kUnknown || used == kUnknown) return kUnknown;
+  // Pages of files that nobody has asked for again go first when the group needs memory.
+  const int64_t cache = read_statistic(folder / "memory.stat", names.cache);
+  return std::max<int64_t>(0, limit - std::max<int64_t>(0, used - cache));
+}
+
 int64_t cgroup_memory_left() {
   std::ifstream self("/proc/self/cgroup");
   int64_t left = kUnknown;
-  for (std::string line; std::getline(self, line);) {
-    if (!line.starts_with("0::")) continue;
-    for (std::filesystem::path group = line.substr(3);; group = group.parent_path()) {
-      const std::filesystem::path folder = "/sys/fs/cgroup" + group.string();
-      const int64_t limit = read_number(folder / "memory.max");
-      const int64_t used = read_number(folder / "memory.current");
-      if (limit != kUnknown && used != kUnknown)
-        left = std::min(left, std::max<int64_t>(0, limit - used));
-      if (group == group.parent_path()) break;
+  std::string number, controller, path;
+  while (std::getline(self, number, ':') && std::getline(self, controller, ':') &&
+         std::getline(self, path)) {
+    for (const CgroupNames& names : kVersions) {
+      if (controller != names.controller) continue;
+      for (std::filesystem::path group = path;; group = group.parent_path()) {
+        left = std::min(left, memory_left(names, group));
+        if (group == group.parent_path()) break;
+      }
     }
   }
   return left;

@@ -164,6 +164,7 @@ class GPT {
   // The parameter, or its gradient, that an address lies in; "" for any other.
   std::string parameter_at(const void* address) const;
   void check_parameters_fit() const;
+  void reserve_scratch(bool for_backward);
   void check_shape(BatchShape shape) const;
   void enter_section(int section) const;
   Pass load(const int32_t* tokens, const int32_t* targets, const Draw& draw,

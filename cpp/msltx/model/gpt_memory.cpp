@@ -40,6 +40,18 @@ struct AskOnly : ops::Interceptor {
   bool runs_ops() const override { return false; }
 };
 
+void check_fits(const MemoryReport& need, int64_t limit, BatchShape shape, bool for_backward) {
+  if (need.total() <= limit) return;
+  throw MemoryLimitError(
+      concat("a batch of ", shape.sequences, " x ", shape.length, " tokens needs ",
+             size_text(need.total()), " (parameters ", size_text(need.parameters), ", gradients ",
+             size_text(need.gradients), ", optimizer ", size_text(need.optimizer), ", batch ",
+             size_text(need.batch), ", activations ", size_text(need.activations), ", scratch ",
+             size_text(need.scratch), ", packed weights ", size_text(need.packed), "); ",
+             size_text(limit), " may be used: take a smaller batch",
+             for_backward ? " (with more gradient accumulation)" : "", " or shorter sequences"));
+}
+
 }  // namespace
 
 void GPT::check_parameters_fit() const {
@@ -86,6 +98,7 @@ void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
   need.optimizer = step.optimizer;
   need.batch = step.batch;
   need.activations = next->plan().bytes();
+  need.scratch = 0;  // known once the ops are asked, which takes memory to point at
   need.packed = 0;
   for (const Parameter& p : parameters_.list()) {
     if (is_multiplied(p)) {
@@ -95,24 +108,33 @@ void GPT::plan(BatchShape shape, Keep keep, StepBytes step) {
   }
   const int64_t limit =
       options_.memory_limit > 0 ? options_.memory_limit : available_memory_after_freeing(held);
-  if (need.total() > limit) {
-    throw MemoryLimitError(
-        concat("a batch of ", shape.sequences, " x ", shape.length, " tokens needs ",
-               size_text(need.total()), " (parameters ", size_text(need.parameters), ", gradients ",
-               size_text(need.gradients), ", optimizer ", size_text(need.optimizer), ", batch ",
-               size_text(need.batch), ", activations ", size_text(need.activations), ", scratch ",
-               size_text(need.scratch), ", packed weights ", size_text(need.packed), "); ",
-               size_text(limit), " may be used: take a smaller batch",
-               for_backward ? " (with more gradient accumulation)" : "", " or shorter sequences"));
+  check_fits(need, limit, shape, for_backward);
+
+  const bool had_gradients = parameters_.has_gradients();
+  activations_.reset();
+  scratch_.reset();
+  try {
+    if (for_backward) parameters_.ensure_gradients();
+    next->allocate();
+    activations_ = std::move(next);
+    reserve_scratch(for_backward);
+    need.scratch = scratch_->bytes();
+    check_fits(need, limit, shape, for_backward);
+  } catch (...) {
+    activations_.reset();
+    scratch_.reset();
+    if (!had_gradients) parameters_.release_gradients();
+    throw;
   }
   step_ = step;
-  activations_.reset();
-  if (for_backward) parameters_.ensure_gradients();
-  next->allocate();
-  activations_ = std::move(next);
+}
 
+void GPT::reserve_scratch(bool for_backward) {
   AskOnly ask;
   options_.executor->run([&] {
+    // First, or each product would ask for room to pack its weight in.
+    ops::Stream preparing = make_stream_with(nullptr);
+    encode_prepare(preparing, for_backward);
     ops::Stream stream = make_stream_with(&ask);
     const Pass pass{.draw = {.on = for_backward}, .inside_documents = true};
     encode_forward(stream, pass);

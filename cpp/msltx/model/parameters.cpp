@@ -77,6 +77,12 @@ void Parameters::ensure_gradients() {
   gradients_ = whole(gradient_arena_);
 }
 
+void Parameters::release_gradients() {
+  for (Parameter& parameter : list_) parameter.grad = {};
+  gradients_ = {};
+  gradient_arena_ = {};
+}
+
 void Parameters::changed() {
   for (Parameter& parameter : list_) ++parameter.weight.version;
 }

@@ -46,6 +46,7 @@ class Parameters {
   int64_t decayed() const { return decayed_; }
 
   void ensure_gradients();
+  void release_gradients();
   bool has_gradients() const { return gradients_.defined(); }
 
   // Say that values were changed, so that backends refresh what they derived from them.

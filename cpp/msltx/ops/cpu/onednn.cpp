@@ -1,6 +1,7 @@
 #include "msltx/ops/cpu/onednn.h"
 
 #include <omp.h>
+#include <pthread.h>
 #include <dnnl.hpp>
 
 #include <algorithm>
@@ -151,6 +152,13 @@ struct HashProduct {
   }
 };
 
+// Held while a primitive is made: oneDNN shares out of one cache what threads make alike, under
+// locks that the thread sanitizer does not see. fork() waits for it, or a child would find oneDNN's
+// locks held by a thread that it does not have.
+std::mutex making;
+[[maybe_unused]] const int forks_wait =
+    pthread_atfork([] { making.lock(); }, [] { making.unlock(); }, [] { making.unlock(); });
+
 struct ThreadProducts {
   dnnl::stream stream{engine()};
   std::unordered_map<Product, Primitive, HashProduct> primitives;
@@ -158,10 +166,7 @@ struct ThreadProducts {
   Primitive& get(const Product& p) {
     if (const auto it = primitives.find(p); it != primitives.end()) return it->second;
     if (primitives.size() >= kMaxPrimitives) primitives.clear();
-    // One after the other: oneDNN shares out of one cache what threads make alike, under locks that
-    // the thread sanitizer does not see. Never in a step once its shapes are known.
-    static std::mutex making;
-    const std::lock_guard lock(making);
+    const std::lock_guard lock(making);  // never in a step once its shapes are known
     return primitives.try_emplace(p, p).first->second;
   }
 };
