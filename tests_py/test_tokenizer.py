@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import resource
+import signal
 import sys
 import threading
 import time
@@ -83,6 +84,30 @@ def test_files_have_the_ids_of_their_text(tok: Tokenizer, tmp_path: Path) -> Non
     made_up = Path("/proc/version")  # of size 0, as the system says
     if made_up.exists():
         assert np.array_equal(tok.encode_file(made_up), tok.encode(made_up.read_text()))
+
+
+def test_encode_file_of_a_pipe_waits_for_its_writer(tok: Tokenizer, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    text = "some text and more of it " * 10_000
+
+    def write() -> None:
+        time.sleep(0.3)
+        pipe.write_text(text)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    ids = tok.encode_file(pipe)
+    writer.join()
+    assert np.array_equal(ids, tok.encode(text))
+
+
+def test_a_pipe_without_a_writer_can_be_given_up(tok: Tokenizer, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        tok.encode_file(pipe)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")

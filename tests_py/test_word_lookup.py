@@ -233,18 +233,21 @@ def space_becomes(text: bytes) -> dict[str, Any]:
     return {"type": "Precompiled", "precompiled_charsmap": charsmap}
 
 
+# Words of such a model can be looked up, unless the normalizer forbids it.
+KNOWN = merging(True, unk_token="<unk>")
+
 # Each was once cut into words whose ids are not those of the whole text.
 DEPEND_ON_THE_TEXT = {
     "the whole text may be a token": made_of(merging(ignore_merges=True), [TO_MARK]),
     "an unknown character is a mark": made_of(merging(True, unk_token=MARK), [TO_MARK]),
     "an unknown character leaves marks side by side": made_of(merging(True), [TO_MARK]),
     "bytes that are unknown do, too": made_of(merging(True, byte_fallback=True), [TO_MARK]),
-    "a mark at a word's end": made_of(merging(True), [replace("f", "a" + MARK), TO_MARK]),
+    "a mark at a word's end": made_of(KNOWN, [replace("f", "a" + MARK), TO_MARK]),
     "a word that vanishes": made_of(
         merging(), [replace("ab", "\u0301"), NO_ACCENTS, ONE_SPACE], ALWAYS
     ),
     "a word that vanishes between marks": made_of(
-        merging(True), [replace("ab", "\u0301"), NO_ACCENTS, TO_MARK]
+        KNOWN, [replace("ab", "\u0301"), NO_ACCENTS, TO_MARK]
     ),
     "a word that brings its own spaces": made_of(
         merging(),
@@ -262,9 +265,9 @@ DEPEND_ON_THE_TEXT = {
         ALWAYS,
     ),
     "a table that joins words": made_of(merging(), [space_becomes(b"a")], BERT),
-    "a table that drops spaces": made_of(merging(True), [space_becomes(b""), TO_MARK]),
+    "a table that drops spaces": made_of(KNOWN, [space_becomes(b""), TO_MARK]),
     "a table that changes spaces before they are marked": made_of(
-        merging(True), [space_becomes(b"a"), TO_MARK]
+        KNOWN, [space_becomes(b"a"), TO_MARK]
     ),
 }
 TEXTS = [

@@ -325,6 +325,8 @@ class Tokenizer:
         ------
         FileError
             A file that cannot be read, or that is not UTF-8.
+        MemoryLimitError
+            A file that the system gives no memory for.
         """
         return self._engine.encode_file(os.fspath(path), add_special_tokens)
 

@@ -49,8 +49,13 @@ Path parent_of(const Path& path) {
   return parent.empty() ? Path(".") : parent;
 }
 
+MemoryLimitError no_memory_for(const Path& path, int64_t size) {
+  return MemoryLimitError(concat("cannot read ", path.string(), ": there is no memory for its ",
+                                 size > 0 ? concat(size, " bytes") : "content"));
+}
+
 std::string read_file(const Path& path) {
-  const OpenFile file(std::fopen(path.c_str(), "rb"));
+  const OpenFile file(std::fopen(path.c_str(), "rbe"));
   if (!file) throw FileError(system_error_message("open", path.string()));
   struct stat info {};
   const bool tells_its_size = fstat(fileno(file.get()), &info) == 0 && S_ISREG(info.st_mode);
@@ -61,8 +66,7 @@ std::string read_file(const Path& path) {
     size_t n = 0;
     while ((n = std::fread(block, 1, sizeof block, file.get())) > 0) text.append(block, n);
   } catch (const std::exception&) {  // of the string: out of memory, or longer than any may be
-    throw MemoryLimitError(concat("cannot read ", path.string(), ": there is no memory for its ",
-                                  tells_its_size ? concat(info.st_size, " bytes") : "content"));
+    throw no_memory_for(path, tells_its_size ? info.st_size : 0);
   }
   if (std::ferror(file.get())) throw FileError(system_error_message("read", path.string()));
   return text;

@@ -9,11 +9,16 @@
 #include <string>
 #include <string_view>
 
+#include "msltx/base/error.h"
+
 namespace msltx {
 
 using Path = std::filesystem::path;
 
-// Throws FileError, and MemoryLimitError where the file is larger than memory.
+// The error to throw where the system gives no memory for a file; `size` 0: it is not known.
+MemoryLimitError no_memory_for(const Path& path, int64_t size);
+
+// Throws FileError, and MemoryLimitError where the system gives no memory for it.
 std::string read_file(const Path& path);
 
 // Returns when the file, or the folder's list of names, is on the disk.

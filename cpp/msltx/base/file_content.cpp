@@ -1,12 +1,14 @@
 #include "msltx/base/file_content.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <new>
 
 #include "msltx/base/error.h"
 
@@ -15,9 +17,11 @@ namespace {
 
 constexpr size_t kBlock = size_t{1} << 20;  // bytes that a task reads
 
+// Without waiting for the writer of a pipe.
 class OpenFile {
  public:
-  explicit OpenFile(const Path& path) : number_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  explicit OpenFile(const Path& path)
+      : number_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (number_ < 0) throw FileError(system_error_message("open", path.string()));
   }
   ~OpenFile() { close(number_); }
@@ -32,26 +36,41 @@ class OpenFile {
 }  // namespace
 
 FileContent::FileContent(const Path& path, Executor& executor) {
+  const OpenFile file(path);
   struct stat info {};
-  if (stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0) {
-    read_blocks(path, executor);
-  } else {
-    streamed_ = read_file(path);
+  if (fstat(file.number(), &info) != 0)
+    throw FileError(system_error_message("read", path.string()));
+  // What the system makes up is a regular file of size 0.
+  size_ = S_ISREG(info.st_mode) ? static_cast<size_t>(info.st_size) : 0;
+  try {
+    if (size_ > 0) {
+      memory_ = Arena(static_cast<int64_t>(size_));
+    } else {
+      read_stream(path, file.number(), executor);
+    }
+  } catch (const MemoryLimitError&) {
+    throw no_memory_for(path, static_cast<int64_t>(size_));
+  } catch (const std::bad_alloc&) {
+    throw no_memory_for(path, 0);
+  }
+  if (size_ > 0) read_blocks(path, file.number(), executor);
+}
+
+void FileContent::read_stream(const Path& path, int file, Executor& executor) {
+  constexpr int kPatience = 100;  // milliseconds between looks at whether the call was ended
+  for (char block[1 << 16];;) {
+    executor.check_cancelled();
+    pollfd ready{.fd = file, .events = POLLIN, .revents = 0};
+    if (poll(&ready, 1, kPatience) == 0) continue;  // a pipe into which nobody has written yet
+    const ssize_t got = read(file, block, sizeof block);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (got < 0) throw FileError(system_error_message("read", path.string()));
+    if (got == 0) return;
+    streamed_.append(block, static_cast<size_t>(got));
   }
 }
 
-void FileContent::read_blocks(const Path& path, Executor& executor) {
-  const OpenFile file(path);
-  struct stat info {};  // of what was opened: the name may stand for another file meanwhile
-  if (fstat(file.number(), &info) != 0)
-    throw FileError(system_error_message("read", path.string()));
-  size_ = static_cast<size_t>(info.st_size);
-  try {
-    memory_ = Arena(static_cast<int64_t>(size_));
-  } catch (const MemoryLimitError&) {
-    throw MemoryLimitError(
-        concat("cannot read ", path.string(), ": there is no memory for its ", size_, " bytes"));
-  }
+void FileContent::read_blocks(const Path& path, int file, Executor& executor) {
   std::atomic<size_t> end = size_;  // where the file ends, if others have cut it off
   executor.parallel_for(static_cast<int64_t>((size_ + kBlock - 1) / kBlock), [&](int64_t task,
                                                                                  int) {
@@ -59,8 +78,7 @@ void FileContent::read_blocks(const Path& path, Executor& executor) {
     size_t at = static_cast<size_t>(task) * kBlock;
     const size_t stop = std::min(at + kBlock, size_);
     while (at < stop) {
-      const ssize_t got =
-          pread(file.number(), memory_.data() + at, stop - at, static_cast<off_t>(at));
+      const ssize_t got = pread(file, memory_.data() + at, stop - at, static_cast<off_t>(at));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) throw FileError(system_error_message("read", path.string()));
       if (got == 0) break;

@@ -13,6 +13,7 @@ namespace msltx {
 
 class FileContent {
  public:
+  // Throws FileError, and MemoryLimitError where the system gives no memory for it.
   FileContent(const Path& path, Executor& executor);
 
   std::string_view text() const {
@@ -22,7 +23,8 @@ class FileContent {
   }
 
  private:
-  void read_blocks(const Path& path, Executor& executor);
+  void read_stream(const Path& path, int file, Executor& executor);
+  void read_blocks(const Path& path, int file, Executor& executor);
 
   Arena memory_;
   size_t size_ = 0;

@@ -206,7 +206,8 @@ class Sequence final : public PostProcessor {
     for (const Json& part : list_field(json, "processors")) {
       parts_.push_back(make_post_processor(part));
       if (!parts_.back()) throw ValueError("has post_processor null in a Sequence");
-      texts_ *= parts_.back()->texts();
+      // Special tokens before it are repeated even where the text no longer stands.
+      texts_ *= std::max<int64_t>(1, parts_.back()->texts());
       if (texts_ > kMaxTexts) {
         throw ValueError(concat("has a post_processor Sequence that repeats the text ", texts_,
                                 " times; the limit is ", kMaxTexts));

@@ -110,6 +110,7 @@ size_t find_invalid_utf8(std::string_view text, Executor& executor) {
   };
   std::atomic<size_t> first = kValid;
   executor.parallel_for(static_cast<int64_t>(text.size() / kBlock + 1), [&](int64_t task, int) {
+    executor.check_cancelled();
     const size_t begin = begin_of(static_cast<size_t>(task));
     const size_t end = begin_of(static_cast<size_t>(task) + 1);
     if (begin >= end) return;

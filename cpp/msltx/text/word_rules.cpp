@@ -1,6 +1,10 @@
 #include "msltx/text/word_rules.h"
 
+#include <utf8proc.h>
+
 #include <algorithm>
+#include <string>
+#include <vector>
 
 #include "msltx/base/error.h"
 #include "msltx/text/char_bpe.h"
@@ -84,17 +88,33 @@ bool cuts_at_spaces(const Json& pre_tokenizer) {
   });
 }
 
+// A table replaces whole grapheme clusters, and these characters make one with what follows.
+std::vector<std::string> characters_that_prepend() {
+  std::vector<std::string> out;
+  for (char32_t c = 0x600; c < 0x12000; ++c) {
+    if (utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->boundclass !=
+        UTF8PROC_BOUNDCLASS_PREPEND) {
+      continue;
+    }
+    append_utf8(out.emplace_back(), c);
+  }
+  return out;
+}
+
 // A plain character stays one character or more, none of them white space, and a space between
 // words `space`, whatever stands beside it: a table of the file may say otherwise.
-bool keeps_words_apart(const Json& normalizer, std::string_view space) {
-  const auto made = make_normalizer(normalizer);
-  if (!made) return space == " ";
+bool keeps_words_apart(const Normalizer& normalizer, std::string_view space) {
   const auto normalized = [&](const std::string& given) {
     AlignedText text(given, false);
-    made->normalize(text);
+    normalizer.normalize(text);
     return std::string(text.text());
   };
   if (normalized(" ") != space) return false;
+  for (const std::string& before : characters_that_prepend()) {
+    for (const std::string& plain : {std::string("a"), std::string("\u00e9")}) {
+      if (!normalized(before + plain).ends_with(normalized(plain))) return false;
+    }
+  }
   for (char32_t c = 0; c < 0x530; ++c) {
     std::string character;
     append_utf8(character, c);
@@ -107,6 +127,16 @@ bool keeps_words_apart(const Json& normalizer, std::string_view space) {
     }
   }
   return true;
+}
+
+bool keeps_words_apart(const Json& normalizer, std::string_view space) {
+  const auto made = make_normalizer(normalizer);
+  if (!made) return space == " ";
+  try {
+    return keeps_words_apart(*made, space);
+  } catch (const ValueError&) {  // one that makes more of a text than is allowed
+    return false;
+  }
 }
 
 }  // namespace
