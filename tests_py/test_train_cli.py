@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -290,6 +291,9 @@ def test_a_second_training_into_a_folder_is_refused(folder: Path) -> None:
         assert first.stderr is not None
         while not first.stderr.readline().startswith("step "):
             assert first.poll() is None
+        while not (run / "checkpoints" / "last").exists():  # before, there is nothing to resume
+            assert first.poll() is None
+            time.sleep(0.05)
         _, errors = msltx("train", "--resume", "--out", run, code=1)
         assert "another training writes to" in errors
         first.send_signal(signal.SIGINT)
